@@ -1,0 +1,202 @@
+# pgaside: build, tests, demo. `make help` lists the targets.
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# As many jobs as there are processors, unless -j says otherwise. A compiler's messages come in one
+# piece; suites that take minutes show their lines as they come.
+ifeq ($(MAKELEVEL),0)
+ifeq (,$(findstring -j,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc)
+endif
+endif
+ifeq (,$(filter test demo integration asan e2e lint,$(MAKECMDGOALS)))
+MAKEFLAGS += --output-sync=line
+endif
+
+BUILD ?= build
+SANITIZE ?=
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+
+PACKAGES := libevent_core libevent_pthreads openssl libpq inih
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+ifeq (,$(PKG_LIBS))
+ifneq (,$(filter-out help deps test demo clean,$(or $(MAKECMDGOALS),all)))
+$(error pkg-config, or one of $(PACKAGES), is missing: `make deps` installs what the build needs)
+endif
+endif
+
+WARNINGS := -Wall -Wextra -Wpedantic -Werror -Wshadow -Wvla -Wundef -Wcast-align -Wcast-qual \
+	-Wpointer-arith -Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wformat=2 -Wimplicit-fallthrough -Wnull-dereference
+ifneq (,$(findstring gcc,$(shell $(CC) --version 2>/dev/null | head -n 1)))
+WARNINGS += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+endif
+SOURCE_WARNINGS := -Wconversion -Wsign-conversion
+
+OPT ?= -O2 -g
+HARDEN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
+	-fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE -fvisibility=hidden \
+	-fno-common
+INCLUDES := -Iinclude -Iproxy -Itests/support
+CPPFLAGS_ALL = -D_GNU_SOURCE $(INCLUDES) $(CPPFLAGS)
+CFLAGS_ALL = -std=c11 -pthread $(OPT) $(WARNINGS) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE)) \
+	$(LDFLAGS)
+
+SOURCES := $(wildcard protocol/*.c proxy/*.c)
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+PROTOCOL := $(filter $(BUILD)/protocol/%,$(OBJECTS))
+PROXY := $(filter-out $(BUILD)/proxy/main.o,$(filter $(BUILD)/proxy/%,$(OBJECTS)))
+SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+
+# $(call programs,DIRECTORY,PREFIX): one program for each PREFIX*.c there.
+programs = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/$(1)/$(2)*.c))
+UNIT := $(call programs,unit,test_)
+ORACLE := $(call programs,oracle,)
+INTEGRATION := $(call programs,integration,test_)
+REPLAY := $(call programs,fuzz,fuzz_)
+FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
+
+.PHONY: help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+	integration e2e asan asan-suites test demo clean
+.DEFAULT_GOAL := all
+
+help:
+	@echo 'make               build/pgaside'
+	@echo 'make demo          a migration that PostgreSQL refuses, then the same through pgaside'
+	@echo 'make test          everything below, after installing what is missing'
+	@echo 'make check         unit, oracle, golden, fuzz-replay, lint: no network, no server'
+	@echo 'make unit          tests/unit'
+	@echo 'make oracle        the lexer against the real grammar of PostgreSQL'
+	@echo 'make golden        recorded conversations'
+	@echo 'make fuzz-replay   the fuzz corpora, without a fuzzer'
+	@echo 'make fuzz-build    build/fuzz/fuzz_*: run one with its corpus directory'
+	@echo 'make lint          layers, sizes, formatting, clang-tidy, cppcheck, shellcheck'
+	@echo 'make format        what lint asks for, by clang-format'
+	@echo 'make clang         everything once more with clang, in build/clang'
+	@echo 'make integration   against a throwaway PostgreSQL'
+	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
+	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
+	@echo 'make deps          install what the build needs (apt)'
+	@echo 'make clean'
+	@echo 'V=1 shows commands, BUILD=directory builds elsewhere.'
+
+all: $(BUILD)/pgaside
+
+deps:
+	@tests/support/install-deps.sh build
+
+$(BUILD)/pgaside: $(OBJECTS)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/libprotocol.a: $(PROTOCOL)
+$(BUILD)/libproxy.a: $(PROXY)
+$(BUILD)/libsupport.a: $(SUPPORT)
+$(BUILD)/%.a:
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# protocol/ sees the contracts and nothing of the program.
+$(BUILD)/protocol/%.o: INCLUDES := -Iinclude
+$(BUILD)/protocol/%.o $(BUILD)/proxy/%.o: WARNINGS += $(SOURCE_WARNINGS)
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The unit test of a module of protocol/ is linked with that half alone: it needs no other.
+PURE := $(foreach t,$(UNIT),$(if $(wildcard $(t:$(BUILD)/tests/unit/test_%=protocol/%.c)),$(t)))
+TEST_LIBS := $(if $(SUPPORT),$(BUILD)/libsupport.a) $(BUILD)/libproxy.a $(BUILD)/libprotocol.a
+$(PURE): $(BUILD)/libprotocol.a
+$(filter-out $(PURE),$(UNIT)) $(ORACLE) $(INTEGRATION) $(REPLAY) $(FUZZ): $(TEST_LIBS)
+$(ORACLE) $(REPLAY) $(FUZZ): EXTRA_LIBS := -lpg_query
+$(REPLAY): $(BUILD)/tests/fuzz/replay.o
+$(UNIT) $(ORACLE) $(INTEGRATION) $(REPLAY): %: %.o
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) -lcmocka $(EXTRA_LIBS)
+
+$(FUZZ): $(BUILD)/%: $(BUILD)/tests/fuzz/%.o
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(filter %.a,$^) $(PKG_LIBS) $(EXTRA_LIBS)
+
+# A suite runs its programs from this directory, with PGASIDE naming the program under test.
+SUITE = BUILD=$(BUILD) PGASIDE=$(BUILD)/pgaside tests/support/suite.sh
+
+unit: $(UNIT)
+	@$(SUITE) $@ $(UNIT)
+
+oracle: $(ORACLE)
+	@$(SUITE) $@ $(ORACLE)
+
+golden: $(BUILD)/pgaside
+	@if [ -e tests/golden/run ]; then $(SUITE) $@ tests/golden/run; else echo "golden: 0 passed, 0 failed"; fi
+
+fuzz-build:
+	@$(MAKE) CC=clang BUILD=build/fuzz SANITIZE=fuzzer-no-link,address,undefined fuzzers
+.PHONY: fuzzers
+fuzzers: $(FUZZ)
+
+fuzz-replay: $(REPLAY)
+	@$(SUITE) $@ $(REPLAY)
+
+integration: $(INTEGRATION) $(BUILD)/pgaside
+	@$(SUITE) $@ $(INTEGRATION)
+
+e2e: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside tests/e2e/run
+
+# A stamp a file, so that only what changed is looked at again.
+TIDY := $(SOURCES:%.c=$(BUILD)/lint/%.tidy)
+tidy: $(TIDY)
+$(BUILD)/lint/protocol/%.tidy: INCLUDES := -Iinclude
+$(BUILD)/lint/%.tidy: %.c $(BUILD)/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  TIDY  $<"
+	$(Q)clang-tidy --quiet $< -- -std=c11 $(CPPFLAGS_ALL) $(PKG_CFLAGS) 2>$@.log || \
+		{ grep -v 'warnings\? generated' $@.log; exit 1; }
+	@touch $@
+
+lint:
+	@CC=$(CC) BUILD=$(BUILD) MAKE=$(MAKE) PKG_CFLAGS="$(PKG_CFLAGS)" tests/lint/run
+
+format:
+	@clang-format -i $(wildcard include/*.h protocol/*.[ch] proxy/*.[ch] tests/*/*.[ch] bench/*.[ch])
+
+everything: all $(UNIT) $(ORACLE) $(INTEGRATION) $(REPLAY)
+
+clang:
+	@$(MAKE) CC=clang BUILD=build/clang everything
+
+check: unit oracle golden fuzz-replay lint
+
+# Leaks are looked for at the end of every program, pgaside included.
+asan:
+	@$(MAKE) BUILD=build/asan SANITIZE=address,undefined OPT='-O1 -g' asan-suites
+asan-suites: export UBSAN_OPTIONS := print_stacktrace=1
+asan-suites: everything
+	@$(SUITE) asan $(UNIT) $(REPLAY) $(INTEGRATION)
+
+test:
+	@tests/support/install-deps.sh test
+	@$(MAKE) everything
+	@$(MAKE) clang
+	@$(MAKE) check
+	@$(MAKE) integration
+	@$(MAKE) asan
+	@$(MAKE) e2e
+
+demo:
+	@tests/support/install-deps.sh demo
+	@$(MAKE) all
+	@PGASIDE=$(BUILD)/pgaside tests/e2e/demo.sh
+
+clean:
+	rm -rf build
+
+-include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d)
+-include $(addsuffix .d,$(UNIT) $(ORACLE) $(INTEGRATION) $(REPLAY)) $(BUILD)/tests/fuzz/replay.d

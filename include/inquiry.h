@@ -1,0 +1,45 @@
+/*
+ * inquiry.h - questions of our own to the client's server connection, between two of the client's
+ * messages.
+ *
+ * Each question is asked with a named statement and portal, which are closed again, so that the
+ * client's unnamed ones stay what they are; one Sync ends them all. Every answer but notices,
+ * parameter statuses and notifications belongs to the inquiry and is kept from the client. Pure.
+ *
+ * Only to be used when nothing else is outstanding (dialogue_is_idle()).
+ */
+#ifndef PGASIDE_INQUIRY_H
+#define PGASIDE_INQUIRY_H
+
+#include "bytes.h"
+
+struct question {
+	const char *sql;
+	const char *const *values; /* text parameters */
+	uint16_t n_values;
+};
+
+/* Called for each row of each question, in order. Values are borrowed; a NULL has data NULL. */
+typedef void (*inquiry_row_fn)(
+	void *owner, unsigned question, const struct slice *values, int n_values);
+
+struct inquiry {
+	inquiry_row_fn on_row;
+	void *owner;	   /* borrowed */
+	unsigned question; /* the one being answered */
+	bool done;	   /* ReadyForQuery has come */
+	bool failed;	   /* an ErrorResponse came first: the transaction has failed now */
+	char sqlstate[6];  /* of that error */
+};
+
+void inquiry_init(struct inquiry *q, inquiry_row_fn on_row, void *owner);
+/*
+ * Writes the messages for `n` questions and the Sync. With `close_portal` the unnamed portal goes
+ * first: one that a SELECT has left open holds a snapshot.
+ */
+void inquiry_write(
+	struct bytes *out, bool close_portal, const struct question *questions, unsigned n);
+/* A message from the server. True when it belongs to the inquiry, false when it is the client's. */
+bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body);
+
+#endif

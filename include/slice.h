@@ -1,0 +1,41 @@
+/*
+ * slice.h - a borrowed run of bytes.
+ *
+ * A slice never owns what it points to; whoever hands one out says how long it stays good. The
+ * bytes are not terminated and may hold anything, zero bytes included.
+ */
+#ifndef PGASIDE_SLICE_H
+#define PGASIDE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct slice {
+	const uint8_t *data; /* borrowed */
+	size_t len;
+};
+
+static inline struct slice slice_of(const void *data, size_t len)
+{
+	return (struct slice){.data = data, .len = len};
+}
+
+/* The bytes of a C string, without its terminator. */
+static inline struct slice slice_str(const char *s)
+{
+	return slice_of(s, strlen(s));
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static inline bool slice_is(struct slice a, const char *s)
+{
+	return slice_equal(a, slice_str(s));
+}
+
+#endif

@@ -1,0 +1,72 @@
+#include "inquiry.h"
+
+#include "message.h"
+
+#define NAME "pgaside"
+#define MAX_COLUMNS 8
+
+void inquiry_init(struct inquiry *q, inquiry_row_fn on_row, void *owner)
+{
+	*q = (struct inquiry){.on_row = on_row, .owner = owner};
+}
+
+static void write_question(struct bytes *out, const struct question *q)
+{
+	message_put_parse(out, NAME, q->sql);
+	message_put_bind(out, NAME, NAME, q->values, q->n_values);
+	message_put_execute(out, NAME);
+	message_put_target(out, 'C', 'P', NAME);
+	message_put_target(out, 'C', 'S', NAME);
+}
+
+void inquiry_write(
+	struct bytes *out, bool close_portal, const struct question *questions, unsigned n)
+{
+	if (close_portal)
+		message_put_target(out, 'C', 'P', "");
+	for (unsigned i = 0; i < n; i++)
+		write_question(out, &questions[i]);
+	message_put_empty(out, 'S');
+}
+
+static void take_row(struct inquiry *q, struct slice body)
+{
+	struct slice values[MAX_COLUMNS];
+	int n = data_row_decode(body, values, MAX_COLUMNS);
+
+	if (n >= 0)
+		q->on_row(q->owner, q->question, values, n < MAX_COLUMNS ? n : MAX_COLUMNS);
+}
+
+static void take_error(struct inquiry *q, struct slice body)
+{
+	struct slice state = slice_str("XX000");
+
+	q->failed = true;
+	error_field(body, 'C', &state);
+	memcpy(q->sqlstate, state.data, state.len < 5 ? state.len : 5);
+}
+
+bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body)
+{
+	switch (type) {
+	case 'N': /* NoticeResponse */
+	case 'S': /* ParameterStatus */
+	case 'A': /* NotificationResponse */
+		return false;
+	case 'D':
+		take_row(q, body);
+		return true;
+	case 'C':
+		q->question++;
+		return true;
+	case 'E':
+		take_error(q, body);
+		return true;
+	case 'Z':
+		q->done = true;
+		return true;
+	default:
+		return true;
+	}
+}

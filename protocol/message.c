@@ -1,0 +1,268 @@
+#include "message.h"
+
+bool query_decode(struct slice body, struct slice *query)
+{
+	struct cursor c = cursor_over(body);
+
+	*query = cursor_cstr(&c);
+	return cursor_done(&c);
+}
+
+bool parse_decode(struct slice body, struct parse_message *m)
+{
+	struct cursor c = cursor_over(body);
+	uint16_t types;
+
+	m->name = cursor_cstr(&c);
+	m->query = cursor_cstr(&c);
+	types = cursor_u16(&c);
+	cursor_bytes(&c, sizeof(uint32_t) * types);
+	return cursor_done(&c);
+}
+
+bool bind_decode(struct slice body, struct bind_message *m)
+{
+	struct cursor c = cursor_over(body);
+
+	m->portal = cursor_cstr(&c);
+	m->statement = cursor_cstr(&c);
+	return !c.failed;
+}
+
+bool execute_decode(struct slice body, struct slice *portal)
+{
+	struct cursor c = cursor_over(body);
+
+	*portal = cursor_cstr(&c);
+	cursor_u32(&c);
+	return cursor_done(&c);
+}
+
+bool target_decode(struct slice body, struct target_message *m)
+{
+	struct cursor c = cursor_over(body);
+
+	m->kind = cursor_u8(&c);
+	m->name = cursor_cstr(&c);
+	return cursor_done(&c);
+}
+
+bool parameter_status_decode(struct slice body, struct slice *name, struct slice *value)
+{
+	struct cursor c = cursor_over(body);
+
+	*name = cursor_cstr(&c);
+	*value = cursor_cstr(&c);
+	return cursor_done(&c);
+}
+
+bool backend_key_decode(struct slice body, struct backend_key *key)
+{
+	struct cursor c = cursor_over(body);
+
+	key->pid = cursor_u32(&c);
+	key->secret = cursor_rest(&c);
+	return !c.failed && key->secret.len >= 4 && key->secret.len <= 256;
+}
+
+bool error_field(struct slice body, char code, struct slice *value)
+{
+	struct cursor c = cursor_over(body);
+
+	for (;;) {
+		uint8_t found = cursor_u8(&c);
+		struct slice text;
+
+		if (found == 0)
+			return false;
+		text = cursor_cstr(&c);
+		if (c.failed)
+			return false;
+		if (found == (uint8_t)code) {
+			*value = text;
+			return true;
+		}
+	}
+}
+
+int data_row_decode(struct slice body, struct slice *values, int max)
+{
+	struct cursor c = cursor_over(body);
+	int n = cursor_u16(&c);
+
+	for (int i = 0; i < n; i++) {
+		uint32_t len = cursor_u32(&c);
+		struct slice value = slice_of(NULL, 0);
+
+		if (len != 0xffffffffu)
+			value = cursor_bytes(&c, len);
+		if (i < max)
+			values[i] = value;
+	}
+	return cursor_done(&c) ? n : -1;
+}
+
+bool authentication_decode(struct slice body, uint32_t *code, struct slice *rest)
+{
+	struct cursor c = cursor_over(body);
+
+	*code = cursor_u32(&c);
+	*rest = cursor_rest(&c);
+	return !c.failed;
+}
+
+size_t message_begin(struct bytes *b, char type)
+{
+	size_t place;
+
+	bytes_put_u8(b, (uint8_t)type);
+	place = bytes_length(b);
+	bytes_put_u32(b, 0);
+	return place;
+}
+
+void message_end(struct bytes *b, size_t place)
+{
+	if (!bytes_failed(b))
+		bytes_set_u32(b, place, (uint32_t)(bytes_length(b) - place));
+}
+
+void message_put_empty(struct bytes *b, char type)
+{
+	message_end(b, message_begin(b, type));
+}
+
+void message_put_query(struct bytes *b, const char *sql)
+{
+	size_t place = message_begin(b, 'Q');
+
+	bytes_put_cstr(b, sql);
+	message_end(b, place);
+}
+
+void message_put_parse(struct bytes *b, const char *name, const char *sql)
+{
+	size_t place = message_begin(b, 'P');
+
+	bytes_put_cstr(b, name);
+	bytes_put_cstr(b, sql);
+	bytes_put_u16(b, 0);
+	message_end(b, place);
+}
+
+void message_put_bind(struct bytes *b, const char *portal, const char *name,
+	const char *const *values, uint16_t n)
+{
+	size_t place = message_begin(b, 'B');
+
+	bytes_put_cstr(b, portal);
+	bytes_put_cstr(b, name);
+	bytes_put_u16(b, 0);
+	bytes_put_u16(b, n);
+	for (uint16_t i = 0; i < n; i++) {
+		if (!values[i]) {
+			bytes_put_u32(b, 0xffffffffu);
+			continue;
+		}
+		bytes_put_u32(b, (uint32_t)strlen(values[i]));
+		bytes_put(b, values[i], strlen(values[i]));
+	}
+	bytes_put_u16(b, 0);
+	message_end(b, place);
+}
+
+void message_put_execute(struct bytes *b, const char *portal)
+{
+	size_t place = message_begin(b, 'E');
+
+	bytes_put_cstr(b, portal);
+	bytes_put_u32(b, 0);
+	message_end(b, place);
+}
+
+void message_put_target(struct bytes *b, char type, char kind, const char *name)
+{
+	size_t place = message_begin(b, type);
+
+	bytes_put_u8(b, (uint8_t)kind);
+	bytes_put_cstr(b, name);
+	message_end(b, place);
+}
+
+void message_put_password(struct bytes *b, struct slice password)
+{
+	size_t place = message_begin(b, 'p');
+
+	bytes_put_slice(b, password);
+	bytes_put_u8(b, 0);
+	message_end(b, place);
+}
+
+void message_put_sasl_initial(struct bytes *b, const char *mechanism, struct slice data)
+{
+	size_t place = message_begin(b, 'p');
+
+	bytes_put_cstr(b, mechanism);
+	bytes_put_u32(b, (uint32_t)data.len);
+	bytes_put_slice(b, data);
+	message_end(b, place);
+}
+
+void message_put_sasl_response(struct bytes *b, struct slice data)
+{
+	size_t place = message_begin(b, 'p');
+
+	bytes_put_slice(b, data);
+	message_end(b, place);
+}
+
+void message_put_authentication(struct bytes *b, enum authentication code)
+{
+	size_t place = message_begin(b, 'R');
+
+	bytes_put_u32(b, (uint32_t)code);
+	message_end(b, place);
+}
+
+void message_put_ready(struct bytes *b, char status)
+{
+	size_t place = message_begin(b, 'Z');
+
+	bytes_put_u8(b, (uint8_t)status);
+	message_end(b, place);
+}
+
+void message_put_complete(struct bytes *b, const char *tag)
+{
+	size_t place = message_begin(b, 'C');
+
+	bytes_put_cstr(b, tag);
+	message_end(b, place);
+}
+
+void message_put_field(struct bytes *b, char code, const char *value)
+{
+	if (!value)
+		return;
+	bytes_put_u8(b, (uint8_t)code);
+	bytes_put_cstr(b, value);
+}
+
+static bool is_notice(const struct report *r)
+{
+	return strcmp(r->severity, "NOTICE") == 0 || strcmp(r->severity, "WARNING") == 0;
+}
+
+void message_put_report(struct bytes *b, const struct report *r)
+{
+	size_t place = message_begin(b, is_notice(r) ? 'N' : 'E');
+
+	message_put_field(b, 'S', r->severity);
+	message_put_field(b, 'V', r->severity);
+	message_put_field(b, 'C', r->sqlstate);
+	message_put_field(b, 'M', r->message);
+	message_put_field(b, 'D', r->detail);
+	message_put_field(b, 'H', r->hint);
+	bytes_put_u8(b, 0);
+	message_end(b, place);
+}

@@ -1,0 +1,206 @@
+/*
+ * aside_clean.c - what a failed statement has left, and nothing else.
+ *
+ * An index is dropped only when it is known to be ours: our own backend said that it builds it, or
+ * it is INVALID, was not there before, bears the wanted name, and nobody is building on that table.
+ * The timeouts that may have killed the statement are off; cleanup_timeout bounds how long the
+ * client waits for this.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aside_state.h"
+#include "config.h"
+#include "log.h"
+#include "timer.h"
+
+#define LOOK_AGAIN_MS 200u
+
+static void drop_next(struct aside *a);
+
+static void finish(struct aside *a)
+{
+	aside_report(
+		a, a->in_the_way && !a->cancelled ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
+	aside_end(a);
+}
+
+/* Nothing can have been left: the statement was never sent. */
+static bool never_ran(enum aside_state state)
+{
+	return state == ASIDE_CONNECTING || state == ASIDE_SETTINGS || state == ASIDE_LOOKING;
+}
+
+void aside_clean_up(struct aside *a)
+{
+	enum aside_state before = a->state;
+
+	if (before == ASIDE_CLEANING || before == ASIDE_ENDED)
+		return;
+	aside_enter(a, ASIDE_CLEANING);
+	if (never_ran(before) || a->relation == 0) {
+		finish(a);
+		return;
+	}
+	timer_start(a->limit_timer, a->worker->shared->config->cleanup_timeout_ms);
+	aside_watch_start(a);
+	if (pq_is_connected(a->aside)) {
+		aside_clean_up_on(a);
+	} else {
+		a->aside_up = false;
+		timer_start(a->watch_timer, 0);
+	}
+}
+
+/* The connection for cleaning up was lost, too: another one, soon. */
+static void start_over(struct aside *a)
+{
+	a->aside_up = false;
+	timer_start(a->watch_timer, LOOK_AGAIN_MS);
+}
+
+static bool ends_with_ccold(const char *name)
+{
+	size_t len = strlen(name);
+
+	while (len > 0 && name[len - 1] >= '0' && name[len - 1] <= '9')
+		len--;
+	return len > 6 && strncmp(name + len - 6, "_ccold", 6) == 0;
+}
+
+/* Columns of a row: OID, name, quoted name, somebody is building on that table. */
+static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
+{
+	const char *wanted = (const char *)bytes_view(&a->name).data;
+	bool valid = false;
+	bool old = aside_index_was_there(a, oid, &valid);
+
+	if (a->too_many)
+		return oid == a->building;
+	switch (a->statement.kind) {
+	case STATEMENT_CREATE_INDEX:
+		return !old && (!wanted[0] || strcmp(wanted, name) == 0);
+	case STATEMENT_DROP_INDEX:
+		return oid == a->named_index && valid;
+	case STATEMENT_REINDEX:
+		return !old || (valid && ends_with_ccold(name));
+	default:
+		return false;
+	}
+}
+
+/* True when an index that may be ours may also be somebody's who is building it now. */
+static bool collect(struct aside *a, const struct pq_result *r)
+{
+	bool doubtful = false;
+
+	bytes_clear(&a->leftovers);
+	for (int i = 0; i < r->n_rows; i++) {
+		uint32_t oid = aside_oid(pq_value(r, i, 0));
+
+		if (!is_ours(a, oid, pq_value(r, i, 1)))
+			continue;
+		if (oid == a->building || pq_value(r, i, 3)[0] == 'f')
+			bytes_put_cstr(&a->leftovers, pq_value(r, i, 2));
+		else
+			doubtful = true;
+	}
+	return doubtful;
+}
+
+static void on_listed(void *owner, const struct pq_result *r);
+
+/* INVALID indexes of the table. $2 is our own backend: it may hold its lock for a moment longer. */
+static const char invalid_sql[] =
+	"SELECT i.indexrelid, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), "
+	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
+	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> $2::int "
+	"AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d "
+	"WHERE d.datname = pg_catalog.current_database())) "
+	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+	"WHERE i.indrelid = $1::oid AND NOT i.indisvalid AND c.relkind = 'i'";
+
+static void list(struct aside *a)
+{
+	char oid[16], pid[16];
+	const char *parameters[] = {oid, pid};
+
+	snprintf(oid, sizeof(oid), "%u", a->relation);
+	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
+	pq_query_params(a->aside, invalid_sql, parameters, 2, on_listed, a);
+}
+
+static void on_waited(void *owner, const struct pq_result *r)
+{
+	if (r->lost)
+		start_over(owner);
+	else
+		list(owner);
+}
+
+static void on_listed(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->lost) {
+		start_over(a);
+	} else if (!r->ok) {
+		finish(a);
+	} else if (collect(a, r)) {
+		pq_query(a->aside, "SELECT pg_catalog.pg_sleep(0.2)", on_waited, a);
+	} else {
+		drop_next(a);
+	}
+}
+
+static void on_dropped(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+	struct slice name = bytes_view(&a->leftovers);
+	size_t len = strlen((const char *)name.data);
+
+	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
+		"session=%llu index=\"%s\" ok=%s sqlstate=%s", (unsigned long long)a->session,
+		(const char *)name.data, r->ok ? "yes" : "no", r->sqlstate);
+	if (r->lost) {
+		start_over(a);
+		return;
+	}
+	bytes_consume(&a->leftovers, len + 1);
+	drop_next(a);
+}
+
+static void drop_next(struct aside *a)
+{
+	char *sql;
+
+	if (bytes_length(&a->leftovers) == 0) {
+		finish(a);
+		return;
+	}
+	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s",
+		    (const char *)bytes_view(&a->leftovers).data) < 0) {
+		finish(a);
+		return;
+	}
+	pq_query(a->aside, sql, on_dropped, a);
+	free(sql);
+}
+
+static void on_timeouts_off(void *owner, const struct pq_result *r)
+{
+	if (r->lost)
+		start_over(owner);
+	else
+		list(owner);
+}
+
+void aside_clean_up_on(struct aside *a)
+{
+	pq_query(a->aside,
+		"SELECT pg_catalog.set_config('statement_timeout', '0', false), "
+		"pg_catalog.set_config('lock_timeout', '0', false)",
+		on_timeouts_off, a);
+}

@@ -1,0 +1,185 @@
+/*
+ * aside_run.c - the statement itself, and whether it has done what it said.
+ */
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "aside_state.h"
+#include "config.h"
+#include "log.h"
+#include "timer.h"
+
+static void run_statement(struct aside *a);
+
+/* The statement is over, for now or for good: `error` is set unless it succeeded. */
+static void on_finished(void *owner, const struct pq_result *r);
+
+static bool is_cic(const struct aside *a)
+{
+	return a->statement.kind == STATEMENT_CREATE_INDEX;
+}
+
+/* An INVALID index of the wanted name on the wanted table: what an earlier build has left. */
+static bool has_leftover(const struct aside *a)
+{
+	return is_cic(a) && a->named_index != 0 && !a->named_valid &&
+	       a->named_table == a->relation && !a->repaired;
+}
+
+static void on_repaired(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (a->cancelled || r->lost) {
+		aside_fail_with(a, r);
+		return;
+	}
+	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",
+		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
+		a->named_index, r->ok ? "yes" : "no", r->sqlstate);
+	run_statement(a);
+}
+
+static void on_leftover_named(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+	char *sql;
+
+	if (!r->ok) {
+		aside_fail_with(a, r);
+		return;
+	}
+	/* Gone, valid meanwhile, or being built by somebody: the statement finds out by itself. */
+	if (r->n_rows == 0) {
+		run_statement(a);
+		return;
+	}
+	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s", pq_value(r, 0, 0)) < 0) {
+		aside_fail(a, "53200", "out of memory", NULL);
+		return;
+	}
+	pq_query(a->aside, sql, on_repaired, a);
+	free(sql);
+}
+
+/*
+ * By OID, and only when nobody is building it: a build in progress holds SHARE UPDATE EXCLUSIVE on
+ * the table, which everybody can see.
+ */
+static const char leftover_sql[] =
+	"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index i "
+	"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+	"WHERE i.indexrelid = $1::oid AND NOT i.indisvalid AND c.relkind = 'i' AND NOT "
+	"c.relispartition "
+	"AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
+	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.database = "
+	"(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
+	"pg_catalog.current_database()))";
+
+static void repair(struct aside *a)
+{
+	char oid[16];
+	const char *parameters[] = {oid};
+
+	aside_enter(a, ASIDE_REPAIRING);
+	a->repaired = true;
+	snprintf(oid, sizeof(oid), "%u", a->named_index);
+	pq_query_params(a->aside, leftover_sql, parameters, 1, on_leftover_named, a);
+}
+
+void aside_run(struct aside *a)
+{
+	aside_watch_start(a);
+	if (has_leftover(a))
+		repair(a);
+	else
+		run_statement(a);
+}
+
+static void run_statement(struct aside *a)
+{
+	char quoted[700];
+	struct slice text = a->statement.text;
+
+	aside_enter(a, ASIDE_RUNNING);
+	log_event(LOG_LEVEL_INFO, "aside_start",
+		"session=%llu database=%s placement=now server_pid=%d aside_pid=%d statement=%s",
+		(unsigned long long)a->session, a->database, a->server_pid, a->aside_pid,
+		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
+	pq_query(a->aside, (const char *)a->text.data, on_finished, a);
+}
+
+static void succeed(struct aside *a)
+{
+	aside_watch_stop(a);
+	aside_report(a, ASIDE_DONE, OBSTACLE_NONE);
+	aside_end(a);
+}
+
+/* Columns: OID, valid and ready, name. */
+static const char verify_sql[] =
+	"SELECT i.indexrelid, i.indisvalid AND i.indisready, c.relname FROM pg_catalog.pg_index i "
+	"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1::oid";
+
+static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
+{
+	const char *wanted = (const char *)bytes_view(&a->name).data;
+	bool valid;
+
+	if (wanted[0])
+		return strcmp(wanted, pq_value(r, row, 2)) == 0;
+	return !aside_index_was_there(a, aside_oid(pq_value(r, row, 0)), &valid);
+}
+
+/*
+ * IF NOT EXISTS succeeds on an INVALID index, too. Somebody may have been building it when the
+ * leftover was looked for, and have failed since: then it is repaired now, once.
+ */
+static void on_verified(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok) {
+		aside_fail_with(a, r);
+		return;
+	}
+	for (int i = 0; i < r->n_rows; i++) {
+		if (!is_wanted(a, r, i) || pq_value(r, i, 1)[0] == 't')
+			continue;
+		a->named_index = aside_oid(pq_value(r, i, 0));
+		a->named_table = a->relation;
+		a->named_valid = false;
+		if (has_leftover(a))
+			repair(a);
+		else
+			aside_fail(a, "55000", "the index exists, but it is INVALID",
+				"Drop it with DROP INDEX CONCURRENTLY and run the migration "
+				"again.");
+		return;
+	}
+	succeed(a);
+}
+
+static void verify(struct aside *a)
+{
+	char oid[16];
+	const char *parameters[] = {oid};
+
+	aside_enter(a, ASIDE_VERIFYING);
+	snprintf(oid, sizeof(oid), "%u", a->relation);
+	pq_query_params(a->aside, verify_sql, parameters, 1, on_verified, a);
+}
+
+static void on_finished(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok)
+		aside_fail_with(a, r);
+	else if (is_cic(a) && a->relation != 0)
+		verify(a);
+	else
+		succeed(a);
+}

@@ -1,0 +1,199 @@
+/*
+ * aside_settings.c - the aside connection gets the settings in force on the server connection.
+ *
+ * SHOW ALL on both, and what differs is set with set_config(): client_encoding first, since the
+ * texts of the others are in it, session_authorization and role last, since they may forbid the
+ * rest. A search_path, an encoding or a role that cannot be had would run the statement as
+ * something else: that is fatal.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "aside_state.h"
+#include "config.h"
+#include "log.h"
+
+/* Never replayed: facts about the server, the transaction's own affairs, and what would end an idle
+ * connection. */
+static const char *const skipped[] = {"application_name", "transaction_isolation",
+	"transaction_read_only", "transaction_deferrable", "transaction_timeout",
+	"default_transaction_isolation", "default_transaction_read_only",
+	"default_transaction_deferrable", "idle_in_transaction_session_timeout",
+	"idle_session_timeout", "in_hot_standby", "is_superuser", "session_authorization", "role",
+	"client_connection_check_interval", "client_encoding", NULL};
+
+static bool is_one_of(const char *const *names, struct slice name)
+{
+	for (; *names; names++)
+		if (slice_is(name, *names))
+			return true;
+	return false;
+}
+
+/* Walks "name, zero, value, zero, ..". False at the end. */
+static bool next_setting(struct cursor *c, struct slice *name, struct slice *value)
+{
+	*name = cursor_cstr(c);
+	*value = cursor_cstr(c);
+	return !c->failed;
+}
+
+static bool find_setting(const struct bytes *list, const char *wanted, struct slice *value)
+{
+	struct cursor c = cursor_over(bytes_view(list));
+	struct slice name, v;
+
+	while (next_setting(&c, &name, &v)) {
+		if (slice_is(name, wanted)) {
+			*value = v;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void put_setting(struct bytes *list, struct slice name, struct slice value)
+{
+	bytes_put_slice(list, name);
+	bytes_put_u8(list, 0);
+	bytes_put_slice(list, value);
+	bytes_put_u8(list, 0);
+}
+
+/* The value here, in the rows of SHOW ALL; NULL when the setting is not among them. */
+static const char *value_here(const struct pq_result *r, struct slice name)
+{
+	for (int i = 0; i < r->n_rows; i++)
+		if (slice_is(name, pq_value(r, i, 0)))
+			return pq_value(r, i, 1) ? pq_value(r, i, 1) : "";
+	return NULL;
+}
+
+static void put_difference(struct aside *a, const struct pq_result *r, struct slice name)
+{
+	struct slice wanted;
+	const char *here = value_here(r, name);
+	char copy[128];
+
+	if (name.len >= sizeof(copy))
+		return;
+	memcpy(copy, name.data, name.len);
+	copy[name.len] = '\0';
+	if (find_setting(&a->settings, copy, &wanted) && !(here && slice_is(wanted, here)))
+		put_setting(&a->changes, name, wanted);
+}
+
+static void put_role(struct aside *a, const char *name, const char *usual)
+{
+	struct slice wanted;
+
+	if (find_setting(&a->settings, name, &wanted) && !slice_is(wanted, usual))
+		put_setting(&a->changes, slice_str(name), wanted);
+}
+
+static void put_timeout(struct aside *a, const char *name, unsigned ms)
+{
+	char value[32];
+
+	if (ms == 0)
+		return;
+	snprintf(value, sizeof(value), "%ums", ms);
+	put_setting(&a->changes, slice_str(name), slice_str(value));
+}
+
+static void compare(struct aside *a, const struct pq_result *r)
+{
+	const struct config *config = a->worker->shared->config;
+	struct cursor c = cursor_over(bytes_view(&a->settings));
+	struct slice name, value;
+
+	put_difference(a, r, slice_str("client_encoding"));
+	while (next_setting(&c, &name, &value))
+		if (!is_one_of(skipped, name))
+			put_difference(a, r, name);
+	put_timeout(a, "lock_timeout", config->aside_lock_timeout_ms);
+	put_timeout(a, "statement_timeout", config->aside_statement_timeout_ms);
+	/* The server itself notices when pgaside is gone, and ends the build. */
+	put_setting(&a->changes, slice_str("client_connection_check_interval"), slice_str("10s"));
+	put_role(a, "session_authorization", a->user);
+	put_role(a, "role", "none");
+}
+
+static void apply_next(struct aside *a);
+
+static bool is_fatal(struct slice name)
+{
+	static const char *const names[] = {
+		"search_path", "client_encoding", "role", "session_authorization", NULL};
+
+	return is_one_of(names, name);
+}
+
+static void on_applied(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+	struct cursor c = cursor_over(bytes_view(&a->changes));
+	struct slice name, value;
+
+	cursor_bytes(&c, a->next_change);
+	next_setting(&c, &name, &value);
+	a->next_change += name.len + value.len + 2;
+	if (r->ok) {
+		apply_next(a);
+	} else if (r->lost || is_fatal(name)) {
+		aside_fail_with(a, r);
+	} else {
+		log_event(LOG_LEVEL_DEBUG, "setting_kept", "session=%llu name=%.*s sqlstate=%s",
+			(unsigned long long)a->session, (int)name.len, (const char *)name.data,
+			r->sqlstate);
+		apply_next(a);
+	}
+}
+
+static void apply_next(struct aside *a)
+{
+	struct cursor c = cursor_over(bytes_view(&a->changes));
+	struct slice name, value;
+	const char *parameters[2];
+
+	cursor_bytes(&c, a->next_change);
+	if (!next_setting(&c, &name, &value)) {
+		if (a->state == ASIDE_CLEANING)
+			aside_clean_up_on(a);
+		else
+			aside_look(a);
+		return;
+	}
+	/* Both are zero-terminated where they are. */
+	parameters[0] = (const char *)name.data;
+	parameters[1] = (const char *)value.data;
+	pq_query_params(a->aside, "SELECT pg_catalog.set_config($1, $2, false)", parameters, 2,
+		on_applied, a);
+}
+
+static void on_shown(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok) {
+		aside_fail_with(a, r);
+		return;
+	}
+	compare(a, r);
+	apply_next(a);
+}
+
+void aside_settings_begin(struct aside *a)
+{
+	aside_enter(a, ASIDE_SETTINGS);
+	pq_query(a->aside, "SHOW ALL", on_shown, a);
+}
+
+void aside_settings_role(struct aside *a)
+{
+	bytes_clear(&a->changes);
+	a->next_change = 0;
+	put_role(a, "session_authorization", a->user);
+	put_role(a, "role", "none");
+	apply_next(a);
+}

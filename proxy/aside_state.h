@@ -1,0 +1,134 @@
+/*
+ * aside_state.h - the inside of an aside, for the files that make it up.
+ */
+#ifndef PGASIDE_ASIDE_STATE_H
+#define PGASIDE_ASIDE_STATE_H
+
+#include "aside.h"
+#include "bytes.h"
+#include "err.h"
+#include "pq.h"
+#include "upstream.h"
+#include "worker.h"
+
+#define ASIDE_MAX_INDEXES \
+	512u /* on one table; more are not told apart, so nothing is dropped then */
+
+enum aside_state {
+	ASIDE_CONNECTING,
+	ASIDE_SETTINGS,
+	ASIDE_LOOKING,
+	ASIDE_REPAIRING,
+	ASIDE_RUNNING,
+	ASIDE_VERIFYING,
+	ASIDE_CLEANING,
+	ASIDE_ENDED,
+};
+
+/* An index of the table, as the catalog had it. */
+struct aside_index {
+	uint32_t oid;
+	bool valid;
+};
+
+struct timer;
+
+struct aside {
+	struct aside *next, **link; /* the worker's asides */
+	struct worker *worker;	    /* borrowed */
+	enum aside_state state;
+	struct aside_events events;
+	void *owner;	  /* borrowed; NULL when abandoned or told */
+	uint64_t session; /* for the log */
+
+	struct bytes text;	    /* owned, zero-terminated */
+	struct statement statement; /* its slices point into `text` */
+	struct sql_dialect dialect;
+	struct bytes path, name; /* owned: parameters of the look-up */
+	struct upstream_route route;
+	char *user, *database, *application_name; /* owned */
+	struct bytes password;			  /* owned, wiped */
+	struct bytes settings;			  /* owned: what the server connection has */
+	struct bytes changes;			  /* owned: what is to be replayed, same form */
+	size_t next_change;
+	int server_pid;
+	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
+
+	struct pq *aside; /* owned */
+	struct pq *watch; /* owned */
+	bool aside_up, watch_up;
+	int aside_pid;
+
+	uint32_t relation;
+	uint32_t named_index; /* the index of the wanted name: before the statement */
+	uint32_t named_table; /* whose index that is */
+	bool named_valid;
+	struct aside_index before[ASIDE_MAX_INDEXES];
+	unsigned n_before;
+	bool too_many;	   /* more indexes than that */
+	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
+
+	struct timer *watch_timer; /* owned */
+	struct timer *limit_timer; /* owned: the end of patience with clean-up */
+	unsigned watch_ms;	   /* until the next look */
+	uint64_t blocked_since_ms;
+	uint64_t told_blocker_ms;
+	uint64_t started_ms;
+	bool watching;	    /* a look is under way */
+	bool cancelled;	    /* by the client, or because the owner is gone */
+	bool in_the_way;    /* the transaction blocks the statement: it was cancelled for that */
+	bool cancel_due;    /* pg_cancel_backend is still to be sent */
+	bool repaired;	    /* once is enough */
+	bool told;	    /* `done` was called */
+	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
+	struct bytes leftovers; /* owned: quoted names still to be dropped, zero-terminated each */
+	struct bytes leftover_names; /* owned: all of them, for the hint */
+};
+
+void aside_enter(struct aside *a, enum aside_state state);
+const char *aside_state_name(enum aside_state state);
+/* Ends it with an error of our own. */
+void aside_fail(struct aside *a, const char *sqlstate, const char *message, const char *hint);
+/* The same with the error of a result. */
+void aside_fail_with(struct aside *a, const struct pq_result *r);
+/* Something went wrong; `error` is set: cleans up if the statement may have run, and reports. */
+void aside_clean_up(struct aside *a);
+/* Tells the owner, once. */
+void aside_report(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
+/* Nothing left to do: frees it from the loop. */
+void aside_end(struct aside *a);
+/* A connection to the server that the client has, as the client's user. NULL without memory. */
+struct pq *aside_connect(
+	struct aside *a, const char *application_name, const struct pq_events *events);
+/* Opens the aside connection (again). False without memory. */
+bool aside_open(struct aside *a);
+/* One of both connections stands or has failed: the phase goes on. */
+void aside_on_connected(struct aside *a);
+
+/* aside_settings.c: makes the aside connection like the server connection, then calls aside_look().
+ */
+void aside_settings_begin(struct aside *a);
+/* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on().
+ */
+void aside_settings_role(struct aside *a);
+
+/* aside_look.c: relation, indexes, obstacles; then runs. */
+void aside_look(struct aside *a);
+/* aside_run.c: the statement, its verification. */
+void aside_run(struct aside *a);
+/* aside_clean.c */
+void aside_clean_up_on(struct aside *a);
+
+/* aside_watch.c */
+bool aside_watch_open(struct aside *a);
+void aside_watch_start(struct aside *a);
+void aside_watch_stop(struct aside *a);
+/* Sends pg_cancel_backend as soon as the watch connection can. */
+void aside_watch_cancel(struct aside *a);
+
+/* aside_indexes.c: reading and comparing lists of indexes. */
+void aside_indexes_read(struct aside *a, const char *list);
+bool aside_index_was_there(const struct aside *a, uint32_t oid, bool *valid);
+uint32_t aside_oid(const char *text);
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * aside_watch.c - the second connection of an aside: who is in its way, and how it is cancelled.
+ *
+ * It is never in a transaction, and so in nobody's way itself. While the statement runs it follows
+ * the chain of pg_blocking_pids: when that leads to the client's own backend, which waits for us,
+ * no server will ever see the deadlock, and it is for us to end it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aside_state.h"
+#include "config.h"
+#include "log.h"
+#include "timer.h"
+
+#define WATCH_FIRST_MS 5u
+#define WATCH_MOST_MS 250u
+#define RECONNECT_MS 1000u
+#define TELL_BLOCKER_MS 10000u
+
+/* One row: is the client's backend in the chain, is anybody, the index being built, who blocks
+ * directly. */
+static const char watch_sql[] =
+	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
+	"UNION SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) FROM b WHERE b.pid <> "
+	"0) "
+	"SELECT pg_catalog.bool_or(pid = $2::int), pg_catalog.count(*) > 0, "
+	"(SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid = $1), "
+	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
+	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
+	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))) FROM b";
+
+static void look(void *arg);
+
+static bool can_ask(const struct aside *a)
+{
+	return a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch);
+}
+
+static void look_later(struct aside *a)
+{
+	a->watch_ms = a->watch_ms * 2 < WATCH_MOST_MS ? a->watch_ms * 2 : WATCH_MOST_MS;
+	timer_start(a->watch_timer, a->watch_ms);
+}
+
+static void on_cancel_sent(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok) {
+		log_event(LOG_LEVEL_ERROR, "cancel_failed", "session=%llu sqlstate=%s",
+			(unsigned long long)a->session, r->sqlstate);
+		a->cancel_due = true;
+	}
+	if (a->watching)
+		look_later(a);
+}
+
+static void send_cancel(struct aside *a)
+{
+	char pid[16];
+	const char *parameters[] = {pid};
+
+	a->cancel_due = false;
+	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
+	pq_query_params(a->watch, "SELECT pg_catalog.pg_cancel_backend($1::int)", parameters, 1,
+		on_cancel_sent, a);
+}
+
+void aside_watch_cancel(struct aside *a)
+{
+	a->cancel_due = true;
+	if (can_ask(a))
+		send_cancel(a);
+}
+
+static void tell_blocker(struct aside *a, const char *who)
+{
+	uint64_t now = timer_now_ms();
+	char quoted[600];
+
+	if (a->blocked_since_ms == 0)
+		a->blocked_since_ms = now;
+	if (now - a->blocked_since_ms < 1000)
+		return;
+	if (a->told_blocker_ms != 0 && now - a->told_blocker_ms < TELL_BLOCKER_MS)
+		return;
+	a->told_blocker_ms = now;
+	log_event(LOG_LEVEL_INFO, "aside_waits",
+		"session=%llu waited_ms=%llu state=%s blocked_by=%s",
+		(unsigned long long)a->session, (unsigned long long)(now - a->blocked_since_ms),
+		aside_state_name(a->state),
+		log_quote(quoted, sizeof(quoted), who ? who : "", who ? (unsigned)strlen(who) : 0));
+}
+
+static bool is_true(const char *value)
+{
+	return value && value[0] == 't';
+}
+
+/* The statement waits for the client's backend. */
+static void on_deadlock(struct aside *a)
+{
+	log_event(LOG_LEVEL_INFO, "aside_in_the_way",
+		"session=%llu state=%s reason=\"it waits for the client's own transaction\"",
+		(unsigned long long)a->session, aside_state_name(a->state));
+	a->in_the_way = true;
+	if (a->state == ASIDE_CLEANING) {
+		/* Only the end of that transaction helps, and that needs our answer. */
+		aside_report(a, ASIDE_NOT_NOW, OBSTACLE_LOCK);
+		look_later(a);
+		return;
+	}
+	aside_watch_cancel(a);
+}
+
+static void on_looked(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->lost) {
+		a->watch_up = false;
+		log_event(LOG_LEVEL_WARNING, "watch_lost", "session=%llu",
+			(unsigned long long)a->session);
+		timer_start(a->watch_timer, RECONNECT_MS);
+		return;
+	}
+	if (!a->watching)
+		return;
+	if (r->ok && r->n_rows == 1) {
+		if (pq_value(r, 0, 2) && a->state == ASIDE_RUNNING)
+			a->building = aside_oid(pq_value(r, 0, 2));
+		if (is_true(pq_value(r, 0, 1)))
+			tell_blocker(a, pq_value(r, 0, 3));
+		else
+			a->blocked_since_ms = 0;
+		if (is_true(pq_value(r, 0, 0)) && !a->told) {
+			on_deadlock(a);
+			return;
+		}
+	}
+	/* A cancel that came between two waits was missed: it is sent until the statement ends. */
+	if (a->cancel_due || (a->state == ASIDE_RUNNING && (a->cancelled || a->in_the_way)))
+		send_cancel(a);
+	else
+		look_later(a);
+}
+
+static const char watch_settings_sql[] =
+	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false), "
+	"pg_catalog.set_config('statement_timeout', '30s', false)";
+
+static void on_watch_ready(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->lost) {
+		timer_start(a->watch_timer, RECONNECT_MS);
+		return;
+	}
+	a->watch_up = true;
+	if (a->watching)
+		look(a);
+	else
+		aside_on_connected(a);
+}
+
+static void on_watch_connected(void *owner, const struct err *e)
+{
+	struct aside *a = owner;
+
+	if (!e) {
+		pq_query(a->watch, watch_settings_sql, on_watch_ready, a);
+		return;
+	}
+	if (a->state == ASIDE_CONNECTING)
+		aside_fail(a, e->sqlstate, e->text,
+			"pgaside needs two more connections to run this statement outside of the "
+			"transaction.");
+	else
+		timer_start(a->watch_timer, RECONNECT_MS);
+}
+
+static bool connect_watch(struct aside *a);
+
+static void look(void *arg)
+{
+	struct aside *a = arg;
+	char pid[16], server_pid[16];
+	const char *parameters[] = {pid, server_pid};
+
+	/* Waiting for a place to clean up with: that comes first. */
+	if (a->state == ASIDE_CLEANING && !a->aside_up) {
+		if (!aside_open(a))
+			timer_start(a->watch_timer, RECONNECT_MS);
+		return;
+	}
+	if (!a->watching)
+		return;
+	if (!a->watch_up) {
+		if (!connect_watch(a))
+			timer_start(a->watch_timer, RECONNECT_MS);
+		return;
+	}
+	if (!can_ask(a)) {
+		look_later(a);
+		return;
+	}
+	if (a->cancel_due) {
+		send_cancel(a);
+		return;
+	}
+	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
+	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
+	pq_query_params(a->watch, watch_sql, parameters, 2, on_looked, a);
+}
+
+static bool connect_watch(struct aside *a)
+{
+	static const struct pq_events events = {.connected = on_watch_connected, .notice = NULL};
+
+	pq_close(a->watch);
+	a->watch_up = false;
+	a->watch = aside_connect(a, "pgaside/watch", &events);
+	return a->watch != NULL;
+}
+
+bool aside_watch_open(struct aside *a)
+{
+	a->watch_timer = timer_new(a->worker->base, look, a);
+	return a->watch_timer && connect_watch(a);
+}
+
+void aside_watch_start(struct aside *a)
+{
+	a->watching = true;
+	a->blocked_since_ms = 0;
+	a->told_blocker_ms = 0;
+	a->watch_ms = WATCH_FIRST_MS;
+	timer_start(a->watch_timer, a->watch_ms);
+}
+
+void aside_watch_stop(struct aside *a)
+{
+	a->watching = false;
+	a->cancel_due = false;
+	timer_stop(a->watch_timer);
+}

@@ -1,0 +1,116 @@
+/*
+ * config.h - every setting, from file, environment and command line.
+ *
+ * One table in config.c holds names, defaults, bounds and help; a later source overrides an earlier
+ * one: defaults, file, environment (PGASIDE_LISTEN_PORT), command line (--listen-port). Knows
+ * nothing of what the settings do.
+ */
+#ifndef PGASIDE_CONFIG_H
+#define PGASIDE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+enum config_client_tls {
+	CLIENT_TLS_DISABLE,
+	CLIENT_TLS_ALLOW,
+	CLIENT_TLS_REQUIRE
+};
+enum config_allow {
+	ALLOW_LOCAL,
+	ALLOW_ALWAYS
+};
+enum config_native {
+	NATIVE_PASS
+};
+enum config_notify {
+	NOTIFY_NOTICE,
+	NOTIFY_OFF
+};
+
+/* All strings are owned by the config and never NULL; an unset one is "". Times are in
+ * milliseconds. */
+struct config {
+	char *upstream;	      /* libpq connection URI or keyword string */
+	char *aside_upstream; /* the same, "" = upstream */
+	char *listen_addr;    /* comma separated; "" = no TCP */
+	uint16_t listen_port; /* 0 = any free one */
+	char *unix_socket_dir;
+	unsigned workers; /* threads, 0 = choose; ask config_workers() */
+
+	enum config_client_tls client_tls_sslmode;
+	char *client_tls_key_file;
+	char *client_tls_cert_file;
+
+	enum config_allow allow_cleartext;
+	enum config_allow allow_passwordless;
+
+	unsigned max_client_conn;
+	unsigned client_login_timeout_ms;
+	unsigned server_connect_timeout_ms;
+	size_t max_statement_size; /* bytes */
+
+	bool aside;
+	enum config_notify notify;
+	unsigned aside_lock_timeout_ms;	     /* 0 = inherit */
+	unsigned aside_statement_timeout_ms; /* 0 = inherit */
+	unsigned cleanup_timeout_ms;
+	unsigned shutdown_timeout_ms;
+
+	bool tcp_keepalive;
+	unsigned tcp_keepidle; /* seconds, 0 = the system's */
+	unsigned tcp_keepintvl;
+	unsigned tcp_keepcnt;
+	unsigned tcp_user_timeout_ms;
+
+	bool log_connections;
+	bool log_disconnections;
+	char *log_level; /* a name that log_level_from_name() knows */
+
+	/* `pgaside run` only, not settings: what a client of the private port must show, and what
+	 * it becomes upstream. */
+	char *private_password; /* "" = any client may try */
+	char *server_password;	/* the upstream's own password when the client showed
+				   private_password; "" = none */
+};
+
+/* Defaults for every setting. Fails only without memory (then exits: nothing runs yet). */
+void config_init(struct config *c);
+/* Wipes the strings: some hold passwords. */
+void config_release(struct config *c);
+
+/*
+ * Reads an INI file over what is set: `key = value`, comments on lines of their own that begin with
+ * ';' or '#', optionally a section [pgaside]. An unknown key, a bad value or an unreadable file:
+ * false, and the text of `e` names file and line.
+ *
+ * On the main thread, before there is another: the INI library is set up by global variables.
+ */
+bool config_read_file(struct config *c, const char *path, struct err *e);
+/* Reads PGASIDE_* variables; the text of `e` names the variable. An unknown PGASIDE_ name is an
+ * error, too. */
+bool config_read_environment(struct config *c, char *const *environment, struct err *e);
+/*
+ * Reads `--key value`, `--key=value` from argv[1..]; stops at the first word that is no flag, or
+ * behind `--`. Returns the index of the first word not consumed, 0 on error (the text of `e` names
+ * the flag).
+ */
+int config_read_arguments(struct config *c, int argc, char *const *argv, struct err *e);
+/*
+ * One flag at argv[at] and its value, for a caller that has flags of its own: the index behind
+ * them, 0 on error. argv[at] must begin with '-' and not be "--".
+ */
+int config_read_flag(struct config *c, int argc, char *const *argv, int at, struct err *e);
+/* What depends on more than one setting: a TLS mode without certificate, an empty upstream, ... */
+bool config_check(const struct config *c, struct err *e);
+/* How many worker threads to start: what is set, or one per CPU and at most 4. */
+unsigned config_workers(const struct config *c);
+/* Replaces a string of the config, wiping the old one. False without memory. */
+bool config_set_string(char **field, const char *value);
+/* The flags with their help and defaults, for `--help`, to standard output. */
+void config_print_help(void);
+
+#endif

@@ -1,0 +1,220 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "timer.h"
+
+#define BACKLOG 1024
+/* How long accepting rests when the process has no descriptor left. */
+#define REST_MS 200u
+
+struct listener {
+	int fd;		     /* owned */
+	struct event *event; /* owned */
+	struct timer *rest;  /* owned */
+	listener_fn on_client;
+	void *owner;						/* borrowed */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" for TCP */
+};
+
+static void on_rested(void *arg)
+{
+	struct listener *l = arg;
+
+	event_add(l->event, NULL);
+}
+
+static void rest(struct listener *l, int error)
+{
+	log_event(LOG_LEVEL_ERROR, "accept_paused", "reason=\"%s\"", strerrordesc_np(error));
+	event_del(l->event);
+	timer_start(l->rest, REST_MS);
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)what;
+	for (;;) {
+		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (client >= 0) {
+			l->on_client(l->owner, client);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			rest(l, errno);
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+static struct listener *listen_on(
+	struct event_base *base, int fd, listener_fn on_client, void *owner)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->fd = fd;
+	l->on_client = on_client;
+	l->owner = owner;
+	l->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, l);
+	l->rest = timer_new(base, on_rested, l);
+	if (!l->event || !l->rest || listen(fd, BACKLOG) != 0 || event_add(l->event, NULL) != 0) {
+		l->fd = -1;
+		listener_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static struct addrinfo *look_up(const char *address, uint16_t port, struct err *e)
+{
+	struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+	struct addrinfo *found = NULL;
+	char service[8];
+	int error;
+
+	snprintf(service, sizeof(service), "%u", port);
+	error = getaddrinfo(strcmp(address, "*") == 0 ? NULL : address, service, &hints, &found);
+	if (error != 0)
+		err_set(e, "08000", "listen_addr: \"%s\": %s", address, gai_strerror(error));
+	return found;
+}
+
+static int bound_socket(const struct addrinfo *a)
+{
+	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
+	listener_fn on_client, void *owner, struct err *e)
+{
+	struct addrinfo *found = look_up(address, port, e);
+	struct listener *l;
+	int fd;
+
+	if (!found)
+		return NULL;
+	fd = bound_socket(found);
+	freeaddrinfo(found);
+	l = fd >= 0 ? listen_on(base, fd, on_client, owner) : NULL;
+	if (!l) {
+		err_set(e, "08000", "cannot listen on %s port %u: %s", address, port,
+			strerrordesc_np(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+	return l;
+}
+
+/* True when somebody answers there: then the file is not ours to replace. */
+static bool is_served(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool served =
+		fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return served;
+}
+
+static int bound_unix_socket(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (!is_served(address))
+		unlink(address->sun_path);
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+struct listener *listener_new_unix(struct event_base *base, const char *directory, uint16_t port,
+	listener_fn on_client, void *owner, struct err *e)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct listener *l = NULL;
+	int len = snprintf(
+		address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%u", directory, port);
+	int fd;
+
+	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
+		err_set(e, "08000", "unix_socket_dir: \"%s\" is too long", directory);
+		return NULL;
+	}
+	fd = bound_unix_socket(&address);
+	if (fd >= 0)
+		l = listen_on(base, fd, on_client, owner);
+	if (!l) {
+		err_set(e, "08000", "cannot listen on %s: %s", address.sun_path,
+			strerrordesc_np(errno));
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	memcpy(l->path, address.sun_path, sizeof(l->path));
+	return l;
+}
+
+uint16_t listener_port(const struct listener *l)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	const struct sockaddr_in *v4 = (const void *)&address;
+	const struct sockaddr_in6 *v6 = (const void *)&address;
+
+	if (getsockname(l->fd, (struct sockaddr *)&address, &len) != 0)
+		return 0;
+	if (address.ss_family == AF_INET)
+		return ntohs(v4->sin_port);
+	return address.ss_family == AF_INET6 ? ntohs(v6->sin6_port) : 0;
+}
+
+void listener_free(struct listener *l)
+{
+	if (!l)
+		return;
+	if (l->event)
+		event_free(l->event);
+	timer_free(l->rest);
+	if (l->path[0])
+		unlink(l->path);
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l);
+}

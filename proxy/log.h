@@ -1,0 +1,41 @@
+/*
+ * log.h - one line an event, on standard error.
+ *
+ * `level event=name key=value reason="..."`. Safe to call from any thread; a line is one write.
+ * Control characters and quotes in values are escaped, a line is cut at 4 KiB. Never hand it a
+ * password, SASL data or a bound value.
+ */
+#ifndef PGASIDE_LOG_H
+#define PGASIDE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
+
+/* "error", "warning", "info", "debug"; false for anything else. */
+bool log_level_from_name(const char *name, enum log_level *level);
+/* What is above `level` is not written. The start value is info. */
+void log_set_level(enum log_level level);
+bool log_enabled(enum log_level level);
+
+/*
+ * Writes one line. `format` makes the `key=value` part, with plain `%s` only for values that this
+ * program made itself; foreign text goes through log_quote(). errno stays as it was. A line that
+ * cannot be written is lost: nothing waits for the log.
+ */
+void log_event(enum log_level level, const char *event, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * `text` in quotes, and cut to fit `size` (at least 8), which then shows as `..."`. Quotes and
+ * backslashes get a backslash, line ends and tabs become \n, \r, \t, other control characters and
+ * what is not UTF-8 \xNN. Returns `out`.
+ */
+const char *log_quote(char *out, unsigned size, const char *text, unsigned len);
+
+#endif

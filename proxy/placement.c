@@ -1,0 +1,56 @@
+#include "placement.h"
+
+enum placement placement_decide(const struct placement_facts *f)
+{
+	if (f->status == 'I')
+		return PLACEMENT_NATIVE;
+	if (f->status == 'E' || f->read_only)
+		return PLACEMENT_REFUSE;
+	if (!f->read_committed)
+		return PLACEMENT_AT_COMMIT;
+	if (f->exists && !f->visible)
+		return PLACEMENT_INLINE;
+	if (f->obstacle != OBSTACLE_NONE)
+		return PLACEMENT_AT_COMMIT;
+	return PLACEMENT_NOW;
+}
+
+const char *placement_name(enum placement p)
+{
+	switch (p) {
+	case PLACEMENT_NATIVE:
+		return "native";
+	case PLACEMENT_NOW:
+		return "now";
+	case PLACEMENT_INLINE:
+		return "inline";
+	case PLACEMENT_AT_COMMIT:
+		return "at_commit";
+	case PLACEMENT_REFUSE:
+		return "refuse";
+	}
+	return "";
+}
+
+const char *placement_obstacle_text(enum placement_obstacle o)
+{
+	switch (o) {
+	case OBSTACLE_NONE:
+		return "is in nobody's way";
+	case OBSTACLE_LOCK:
+		return "has locked the relation before";
+	case OBSTACLE_SNAPSHOT:
+		return "holds a snapshot that the statement would wait for";
+	case OBSTACLE_CATALOG:
+		return "has changed the relation before";
+	case OBSTACLE_NAME:
+		return "has made, dropped or renamed a relation of that name";
+	case OBSTACLE_OBJECT:
+		return "has changed objects that the statement may use";
+	case OBSTACLE_STRONG_LOCK:
+		return "keeps other sessions out of a relation that it has changed or locked";
+	case OBSTACLE_THIRD:
+		return "is waited for by another session that is in the statement's way";
+	}
+	return "";
+}

@@ -1,0 +1,359 @@
+#include "pq.h"
+
+#include <event2/event.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "message.h"
+#include "timer.h"
+#include "worker.h"
+
+#define ERROR_BODY_MAX (1024u * 1024u)
+#define MAX_PARAMETERS 32
+
+struct pq {
+	struct worker *worker; /* borrowed */
+	PGconn *conn;	       /* owned */
+	struct event *event; /* owned: the socket may change while connecting, so it is made anew */
+	struct timer
+		*timer; /* owned: the time to connect; later, to tell of a failure from the loop */
+	struct pq_events events; /* copied */
+	void *owner;		 /* borrowed */
+	pq_result_fn done;	 /* NULL when nothing runs */
+	void *done_owner;
+	PGresult *result; /* owned: of the running statement, the error if there was one */
+	bool connected;
+};
+
+static void on_socket(int fd, short what, void *arg);
+
+static void put_fields(struct bytes *body, const PGresult *r)
+{
+	static const char order[] = {PG_DIAG_SEVERITY, PG_DIAG_SEVERITY_NONLOCALIZED,
+		PG_DIAG_SQLSTATE, PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_MESSAGE_DETAIL,
+		PG_DIAG_MESSAGE_HINT, PG_DIAG_STATEMENT_POSITION, PG_DIAG_INTERNAL_POSITION,
+		PG_DIAG_INTERNAL_QUERY, PG_DIAG_CONTEXT, PG_DIAG_SCHEMA_NAME, PG_DIAG_TABLE_NAME,
+		PG_DIAG_COLUMN_NAME, PG_DIAG_DATATYPE_NAME, PG_DIAG_CONSTRAINT_NAME,
+		PG_DIAG_SOURCE_FILE, PG_DIAG_SOURCE_LINE, PG_DIAG_SOURCE_FUNCTION};
+
+	for (size_t i = 0; i < sizeof(order); i++)
+		message_put_field(body, order[i], PQresultErrorField(r, order[i]));
+	bytes_put_u8(body, 0);
+}
+
+static void on_notice(void *arg, const PGresult *r)
+{
+	struct pq *pq = arg;
+	struct bytes body;
+
+	if (!pq->events.notice)
+		return;
+	bytes_init(&body, ERROR_BODY_MAX);
+	put_fields(&body, r);
+	if (!bytes_failed(&body))
+		pq->events.notice(pq->owner, bytes_view(&body));
+	bytes_release(&body);
+}
+
+/* Waits for the socket; an event is made for each wait because libpq may open another one. */
+static bool wait_for(struct pq *pq, short what)
+{
+	if (pq->event)
+		event_free(pq->event);
+	pq->event = event_new(pq->worker->base, PQsocket(pq->conn), what, on_socket, pq);
+	return pq->event && event_add(pq->event, NULL) == 0;
+}
+
+static void stop_waiting(struct pq *pq)
+{
+	if (pq->event)
+		event_free(pq->event);
+	pq->event = NULL;
+}
+
+/* libpq 15 gives no SQLSTATE of a failed log-in but in its verbose text: "FATAL:  53300: ...". */
+static void take_connect_error(const char *text, struct err *e)
+{
+	const char *mark = strstr(text, "FATAL:  ");
+	const char *state = mark ? mark + strlen("FATAL:  ") : NULL;
+	size_t len;
+
+	if (state && strspn(state, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 &&
+		state[5] == ':') {
+		char code[6];
+
+		memcpy(code, state, 5);
+		code[5] = '\0';
+		state += strspn(state + 6, " ") + 6;
+		len = strcspn(state, "\n");
+		err_set(e, code, "%.*s", (int)len, state);
+		return;
+	}
+	len = strcspn(text, "\n");
+	err_set(e, "08001", "%.*s", (int)len, text);
+}
+
+static void fail_connect(struct pq *pq, const char *text)
+{
+	struct err e;
+
+	take_connect_error(text, &e);
+	stop_waiting(pq);
+	timer_stop(pq->timer);
+	pq->events.connected(pq->owner, &e);
+}
+
+static void poll_connect(struct pq *pq)
+{
+	switch (PQconnectPoll(pq->conn)) {
+	case PGRES_POLLING_READING:
+		if (!wait_for(pq, EV_READ))
+			fail_connect(pq, "out of memory");
+		return;
+	case PGRES_POLLING_WRITING:
+		if (!wait_for(pq, EV_WRITE))
+			fail_connect(pq, "out of memory");
+		return;
+	case PGRES_POLLING_OK:
+		stop_waiting(pq);
+		timer_stop(pq->timer);
+		PQsetErrorVerbosity(pq->conn, PQERRORS_DEFAULT);
+		pq->connected = PQsetnonblocking(pq->conn, 1) == 0;
+		pq->events.connected(pq->owner, NULL);
+		return;
+	case PGRES_POLLING_FAILED:
+	default:
+		fail_connect(pq, PQerrorMessage(pq->conn));
+		return;
+	}
+}
+
+static void put_lost(struct bytes *body, const char *text)
+{
+	char line[256];
+	size_t len = strcspn(text, "\n");
+
+	len = len < sizeof(line) ? len : sizeof(line) - 1;
+	memcpy(line, text, len);
+	line[len] = '\0';
+	message_put_field(body, 'S', "ERROR");
+	message_put_field(body, 'V', "ERROR");
+	message_put_field(body, 'C', "08006");
+	message_put_field(body, 'M', line);
+	bytes_put_u8(body, 0);
+}
+
+static void describe_error(const struct pq *pq, struct pq_result *out, struct bytes *body)
+{
+	const char *state = pq->result ? PQresultErrorField(pq->result, PG_DIAG_SQLSTATE) : NULL;
+
+	if (state) {
+		put_fields(body, pq->result);
+		strncpy(out->sqlstate, state, 5);
+	} else {
+		put_lost(body, PQerrorMessage(pq->conn));
+		strncpy(out->sqlstate, "08006", 6);
+	}
+	out->error = body;
+}
+
+static bool is_error(const PGresult *r)
+{
+	ExecStatusType status = PQresultStatus(r);
+
+	return status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK;
+}
+
+/* The statement has ended: hands the result over. The owner may close the pq or send the next
+ * statement. */
+static void finish(struct pq *pq)
+{
+	struct pq_result out = {.ok = pq->result && !is_error(pq->result)};
+	struct bytes body;
+	PGresult *result = pq->result;
+	pq_result_fn done = pq->done;
+
+	bytes_init(&body, ERROR_BODY_MAX);
+	out.lost = PQstatus(pq->conn) != CONNECTION_OK;
+	if (out.lost)
+		pq->connected = false;
+	if (!out.ok)
+		describe_error(pq, &out, &body);
+	out.rows = result;
+	out.n_rows = out.ok ? PQntuples(result) : 0;
+	stop_waiting(pq);
+	pq->result = NULL;
+	pq->done = NULL;
+	done(pq->done_owner, &out);
+	PQclear(result);
+	bytes_release(&body);
+}
+
+static void keep_result(struct pq *pq, PGresult *r)
+{
+	if (pq->result && is_error(pq->result)) {
+		PQclear(r);
+		return;
+	}
+	PQclear(pq->result);
+	pq->result = r;
+}
+
+static void continue_query(struct pq *pq)
+{
+	int unsent = PQflush(pq->conn);
+
+	/* A lost connection shows as an error result with nothing to wait for. */
+	PQconsumeInput(pq->conn);
+	while (!PQisBusy(pq->conn)) {
+		PGresult *r = PQgetResult(pq->conn);
+
+		if (!r) {
+			finish(pq);
+			return;
+		}
+		keep_result(pq, r);
+	}
+	if (!wait_for(pq, (short)(EV_READ | (unsent > 0 ? EV_WRITE : 0))))
+		finish(pq);
+}
+
+static void on_socket(int fd, short what, void *arg)
+{
+	struct pq *pq = arg;
+
+	(void)fd;
+	(void)what;
+	if (!pq->connected)
+		poll_connect(pq);
+	else
+		continue_query(pq);
+}
+
+/* The time to connect is over, or (when a statement is running) it could not even be sent. */
+static void on_timer(void *arg)
+{
+	struct pq *pq = arg;
+
+	if (pq->done)
+		finish(pq);
+	else if (PQstatus(pq->conn) == CONNECTION_BAD)
+		fail_connect(pq, PQerrorMessage(pq->conn));
+	else
+		fail_connect(pq, "timeout expired (server_connect_timeout)");
+}
+
+static bool start_connect(struct pq *pq, const struct pq_parameter *parameters)
+{
+	const char *keywords[MAX_PARAMETERS + 1];
+	const char *values[MAX_PARAMETERS + 1];
+	int n = 0;
+
+	for (; n < MAX_PARAMETERS && parameters[n].keyword; n++) {
+		keywords[n] = parameters[n].keyword;
+		values[n] = parameters[n].value;
+	}
+	keywords[n] = NULL;
+	values[n] = NULL;
+	pq->conn = PQconnectStartParams(keywords, values, 0);
+	if (!pq->conn)
+		return false;
+	PQsetErrorVerbosity(pq->conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(pq->conn, on_notice, pq);
+	return true;
+}
+
+struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, unsigned timeout_ms,
+	const struct pq_events *events, void *owner)
+{
+	struct pq *pq = calloc(1, sizeof(*pq));
+
+	if (!pq)
+		return NULL;
+	pq->worker = w;
+	pq->events = *events;
+	pq->owner = owner;
+	pq->timer = timer_new(w->base, on_timer, pq);
+	if (!pq->timer || !start_connect(pq, parameters)) {
+		pq_close(pq);
+		return NULL;
+	}
+	/* libpq wants to be polled when the socket is writable; without one, the timer tells at
+	 * once. */
+	if (PQstatus(pq->conn) == CONNECTION_BAD || !wait_for(pq, EV_WRITE))
+		timer_start(pq->timer, 0);
+	else
+		timer_start(pq->timer, timeout_ms);
+	return pq;
+}
+
+static void sent(struct pq *pq, int ok, pq_result_fn done, void *owner)
+{
+	pq->done = done;
+	pq->done_owner = owner;
+	if (!ok || !wait_for(pq, EV_READ | EV_WRITE))
+		timer_start(pq->timer, 0);
+}
+
+void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner)
+{
+	sent(pq, PQsendQuery(pq->conn, sql), done, owner);
+}
+
+void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
+	pq_result_fn done, void *owner)
+{
+	sent(pq, PQsendQueryParams(pq->conn, sql, n, NULL, values, NULL, NULL, 0), done, owner);
+}
+
+const char *pq_value(const struct pq_result *r, int row, int column)
+{
+	const PGresult *rows = r->rows;
+
+	return PQgetisnull(rows, row, column) ? NULL : PQgetvalue(rows, row, column);
+}
+
+bool pq_is_connected(const struct pq *pq)
+{
+	return pq && pq->connected;
+}
+
+bool pq_is_busy(const struct pq *pq)
+{
+	return pq && pq->done;
+}
+
+int pq_backend_pid(const struct pq *pq)
+{
+	return PQbackendPID(pq->conn);
+}
+
+void pq_close(struct pq *pq)
+{
+	if (!pq)
+		return;
+	stop_waiting(pq);
+	timer_free(pq->timer);
+	PQclear(pq->result);
+	PQfinish(pq->conn);
+	free(pq);
+}
+
+bool pq_parse_conninfo(const char *conninfo,
+	bool (*each)(void *arg, const char *keyword, const char *value, struct err *e), void *arg,
+	struct err *e)
+{
+	char *error = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
+	bool ok = options != NULL;
+
+	if (!ok)
+		err_set(e, "08001", "it is neither a PostgreSQL URL nor a list of keyword=value");
+	for (PQconninfoOption *o = options; ok && o->keyword; o++)
+		if (o->val)
+			ok = each(arg, o->keyword, o->val, e);
+	PQfreemem(error);
+	PQconninfoFree(options);
+	return ok;
+}

@@ -1,0 +1,74 @@
+/*
+ * pq.h - libpq on a worker's event loop: the only file that knows libpq.
+ *
+ * A pq is one connection that never blocks: connecting, one statement at a time, its notices, its
+ * end. Callbacks come from the loop, never from inside a call of the owner. After pq_close() none
+ * comes.
+ */
+#ifndef PGASIDE_PQ_H
+#define PGASIDE_PQ_H
+
+#include <stdbool.h>
+
+#include "bytes.h"
+#include "err.h"
+
+struct pq;
+struct worker;
+
+/* What a statement gave, borrowed inside the callback. */
+struct pq_result {
+	bool ok;
+	bool lost;		   /* the connection is gone: nothing more can be asked */
+	char sqlstate[6];	   /* of the error, "" when ok */
+	const struct bytes *error; /* the body of an ErrorResponse, when not ok */
+	const void *rows;	   /* for pq_value() */
+	int n_rows;
+};
+
+/* A column of a row as text; NULL for a NULL. Borrowed like the result. */
+const char *pq_value(const struct pq_result *r, int row, int column);
+
+struct pq_events {
+	/* The connection stands or, with `e`, has failed; `e` has the server's SQLSTATE where it
+	 * said one. */
+	void (*connected)(void *owner, const struct err *e);
+	/* The body of a NoticeResponse. */
+	void (*notice)(void *owner, struct slice body);
+};
+
+typedef void (*pq_result_fn)(void *owner, const struct pq_result *r);
+
+struct pq_parameter {
+	const char *keyword;
+	const char *value;
+};
+
+/*
+ * Begins to connect; `parameters` ends with a NULL keyword and is copied. The address must be
+ * numeric (hostaddr) or a socket directory, so that nothing is looked up here. NULL without memory.
+ */
+struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, unsigned timeout_ms,
+	const struct pq_events *events, void *owner);
+/* Sends one statement as a simple Query; `done` is called once. Only when the one before has ended.
+ */
+void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner);
+/* The same in the extended protocol, with text parameters; NULL values are NULLs. */
+void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
+	pq_result_fn done, void *owner);
+bool pq_is_connected(const struct pq *pq);
+bool pq_is_busy(const struct pq *pq);
+int pq_backend_pid(const struct pq *pq);
+/* Closes at once; a statement that runs goes on in the server. Callable from inside callbacks.
+ * Takes NULL. */
+void pq_close(struct pq *pq);
+
+/*
+ * Reads a libpq URI or keyword string and calls `each` for what it sets. False when libpq cannot
+ * read it; the text does not repeat the string.
+ */
+bool pq_parse_conninfo(const char *conninfo,
+	bool (*each)(void *arg, const char *keyword, const char *value, struct err *e), void *arg,
+	struct err *e);
+
+#endif

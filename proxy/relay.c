@@ -1,0 +1,393 @@
+/*
+ * relay.c - what becomes of each message, in both directions, and who is listened to.
+ */
+#include <stdlib.h>
+
+#include "config.h"
+#include "frame.h"
+#include "gate.h"
+#include "log.h"
+#include "message.h"
+#include "prepared.h"
+#include "registry.h"
+#include "session_state.h"
+#include "sql_search.h"
+#include "statement.h"
+#include "timer.h"
+
+/* A message of the server that is gathered is small: an error, a status, a key. */
+#define SERVER_GATHER_MAX (1024u * 1024u)
+/* Bytes of a client that wait behind the gate before it is read no more. */
+#define HOLD_MAX (256u * 1024u)
+
+static bool takes_aside(const struct session *s)
+{
+	return s->aside && !s->dialogue.uncertain;
+}
+
+static enum flow_verdict forward(struct session *s, const struct frame *f)
+{
+	dialogue_client(&s->dialogue, f->type);
+	return FLOW_FORWARD;
+}
+
+static void warn_unread(struct session *s, const struct frame *f)
+{
+	log_event(LOG_LEVEL_WARNING, "statement_unread",
+		"session=%llu bytes=%zu reason=\"larger than max_statement_size\"",
+		(unsigned long long)s->id, f->size);
+	if (s->prepared && f->type != 'Q')
+		s->dialogue.uncertain = true; /* it may have renamed what we know */
+}
+
+static bool may_hold_aside(const struct session *s, uint8_t type)
+{
+	switch (type) {
+	case 'Q':
+	case 'P':
+		return true;
+	case 'B':
+	case 'E':
+	case 'C':
+		return s->prepared != NULL;
+	default:
+		return false;
+	}
+}
+
+static enum flow_verdict up_header(struct session *s, const struct frame *f)
+{
+	if (s->state != SESSION_RELAY)
+		return FLOW_WAIT;
+	if (gate_head_is_decided(s))
+		return FLOW_GATHER;
+	if (gate_is_busy(s) || dialogue_is_full(&s->dialogue))
+		return FLOW_WAIT;
+	if (s->discarding)
+		return FLOW_GATHER;
+	if (!takes_aside(s) || !may_hold_aside(s, f->type))
+		return forward(s, f);
+	if (f->size > s->worker->shared->config->max_statement_size) {
+		warn_unread(s, f);
+		return forward(s, f);
+	}
+	return FLOW_GATHER;
+}
+
+static bool query_is_aside(struct session *s, struct slice body)
+{
+	struct slice text;
+
+	if (s->prepared)
+		prepared_query(s->prepared);
+	return query_decode(body, &text) && sql_search_concurrently(text) &&
+	       gate_meets_query(s, text);
+}
+
+static void note_parse(struct session *s, struct slice body)
+{
+	struct parse_message m;
+	struct statement st;
+	struct slice sql = {0};
+
+	if (!parse_decode(body, &m))
+		return;
+	if (sql_search_concurrently(m.query) && statement_first(m.query, s->dialect, &st) &&
+		statement_is_aside(&st))
+		sql = m.query;
+	if (sql.data && !s->prepared)
+		s->prepared = prepared_new();
+	if (s->prepared)
+		prepared_parse(s->prepared, m.name, sql, s->dialogue.ready_sent);
+}
+
+static void note_bind(struct session *s, struct slice body)
+{
+	struct bind_message m;
+
+	if (s->prepared && bind_decode(body, &m))
+		prepared_bind(s->prepared, m.portal, m.statement, s->dialogue.ready_sent);
+}
+
+static void note_close(struct session *s, struct slice body)
+{
+	struct target_message m;
+
+	if (s->prepared && target_decode(body, &m))
+		prepared_close(s->prepared, m.kind, m.name);
+}
+
+static bool execute_is_aside(struct session *s, struct slice body)
+{
+	struct slice portal, statement, sql;
+
+	return s->prepared && execute_decode(body, &portal) &&
+	       prepared_find(s->prepared, portal, &statement, &sql) &&
+	       gate_meets_execute(s, portal, statement, sql);
+}
+
+/* The server skips to Sync, and would have skipped this. */
+static enum flow_action discard(struct session *s, uint8_t type)
+{
+	if (type != 'S' && type != 'X')
+		return FLOW_DROP;
+	s->discarding = false;
+	dialogue_client(&s->dialogue, type);
+	return FLOW_PASS;
+}
+
+static enum flow_action decided(struct session *s, uint8_t type)
+{
+	enum flow_action action = gate_head(s);
+
+	if (action == FLOW_PASS || action == FLOW_REPLACE)
+		dialogue_client(&s->dialogue, type);
+	return action;
+}
+
+static enum flow_action up_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct slice body = frame_body(message);
+
+	if (gate_head_is_decided(s))
+		return decided(s, type);
+	if (s->discarding)
+		return discard(s, type);
+	switch (type) {
+	case 'Q':
+		if (query_is_aside(s, body))
+			return FLOW_STOP;
+		break;
+	case 'P':
+		note_parse(s, body);
+		break;
+	case 'B':
+		note_bind(s, body);
+		break;
+	case 'C':
+		note_close(s, body);
+		break;
+	case 'E':
+		if (execute_is_aside(s, body))
+			return FLOW_STOP;
+		break;
+	default:
+		break;
+	}
+	dialogue_client(&s->dialogue, type);
+	return FLOW_PASS;
+}
+
+/* The server answers that better than we could: it gets every byte from here on. */
+static bool up_malformed(struct session *s)
+{
+	s->dialogue.uncertain = true;
+	return true;
+}
+
+const struct flow_rules relay_up_rules = {up_header, up_message, up_malformed};
+
+static enum flow_verdict down_header(struct session *s, const struct frame *f)
+{
+	bool wanted;
+
+	switch (s->state) {
+	case SESSION_LOGIN:
+		wanted = true;
+		break;
+	case SESSION_RELAY:
+		wanted = f->type == 'Z' || f->type == 'K' || f->type == 'S' ||
+			 gate_wants(s, f->type);
+		break;
+	default:
+		return FLOW_WAIT;
+	}
+	if (wanted && f->size <= SERVER_GATHER_MAX)
+		return FLOW_GATHER;
+	dialogue_server(&s->dialogue, f->type, 0);
+	if (f->type == 'E' && s->prepared)
+		prepared_batch_failed(s->prepared, s->dialogue.ready_got);
+	return FLOW_FORWARD;
+}
+
+static void note_ready(struct session *s, struct slice body)
+{
+	struct cursor c = cursor_over(body);
+	char status = (char)cursor_u8(&c);
+
+	dialogue_server(&s->dialogue, 'Z', status);
+	if (s->prepared && status == 'I')
+		prepared_transaction_ended(s->prepared, s->dialogue.ready_got - 1);
+}
+
+static void note_parameter(struct session *s, struct slice body)
+{
+	struct slice name, value;
+
+	if (!parameter_status_decode(body, &name, &value))
+		return;
+	if (slice_is(name, "standard_conforming_strings"))
+		s->dialect.backslash_in_strings = !slice_is(value, "on");
+	else if (slice_is(name, "client_encoding"))
+		s->dialect.encoding = sql_encoding_of(value);
+}
+
+static void note_key(struct session *s, struct slice body)
+{
+	struct backend_key key;
+
+	if (bytes_length(&s->key) > 0 || !backend_key_decode(body, &key))
+		return;
+	bytes_put_slice(&s->key, body);
+	registry_add(s->worker->shared->registry, &key, s->worker, s->id);
+}
+
+static void note_error(struct session *s)
+{
+	if (s->prepared)
+		prepared_batch_failed(s->prepared, s->dialogue.ready_got);
+	dialogue_server(&s->dialogue, 'E', 0);
+}
+
+static enum flow_action down_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct slice body = frame_body(message);
+
+	if (s->state == SESSION_LOGIN)
+		return login_server_message(s, type, message);
+	switch (type) {
+	case 'Z':
+		note_ready(s, body);
+		break;
+	case 'K':
+		note_key(s, body);
+		break;
+	case 'S':
+		note_parameter(s, body);
+		break;
+	case 'E':
+		note_error(s);
+		break;
+	default:
+		dialogue_server(&s->dialogue, type, 0);
+		break;
+	}
+	return gate_is_busy(s) || gate_wants(s, type) ? gate_server_message(s, type, message)
+						      : FLOW_PASS;
+}
+
+static bool down_malformed(struct session *s)
+{
+	struct err e;
+
+	err_set(&e, "08P01", "the server sent a malformed message");
+	session_fail(s, &e);
+	return false;
+}
+
+const struct flow_rules relay_down_rules = {down_header, down_message, down_malformed};
+
+void relay_update_reading(struct session *s)
+{
+	bool client_waits;
+
+	if (s->state != SESSION_RELAY)
+		return;
+	client_waits = s->up.waiting && bytes_length(&s->up.held) > HOLD_MAX;
+	conn_want_read(s->client, !client_waits && conn_unsent(s->server) <= CONN_HIGH_WATER);
+	conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
+}
+
+/* What a walk has made due; it may close the session. */
+static void after_walk(struct session *s)
+{
+	struct err e;
+
+	gate_step(s);
+	if (s->up.waiting && s->state == SESSION_RELAY && !gate_is_busy(s) &&
+		!dialogue_is_full(&s->dialogue)) {
+		relay_resume(s);
+		return;
+	}
+	if (s->worker->stopping && s->state == SESSION_RELAY && dialogue_is_idle(&s->dialogue) &&
+		s->dialogue.status == 'I' && !gate_is_busy(s)) {
+		err_set(&e, "57P01", "terminating connection due to administrator command");
+		session_fail(s, &e);
+	}
+	relay_update_reading(s);
+}
+
+void relay_resume(struct session *s)
+{
+	flow_resume(&s->up, s, s->server);
+	after_walk(s);
+}
+
+void relay_read_client(struct session *s)
+{
+	enum conn_read_result r = flow_read(&s->up, s, s->client, s->server, s->worker->buffer);
+
+	switch (r) {
+	case CONN_READ_BYTES:
+	case CONN_READ_NOTHING:
+		after_walk(s);
+		break;
+	case CONN_READ_END:
+		session_close(s, "the client closed the connection");
+		break;
+	case CONN_READ_ERROR:
+		session_close(s, conn_error(s->client));
+		break;
+	}
+}
+
+static void server_is_gone(struct session *s, const char *why)
+{
+	struct err e;
+
+	if (s->state == SESSION_LOGIN && s->down.total == 0) {
+		err_set(&e, "08006", "the server closed the connection during the log-in: %s", why);
+		session_fail(s, &e);
+		return;
+	}
+	session_close(s, "the server closed the connection");
+}
+
+/* Log-in is over: what the client has sent meanwhile goes first. */
+static void begin_relay(struct session *s)
+{
+	if (s->replication)
+		s->up.raw = s->down.raw = true;
+	relay_resume(s);
+}
+
+void relay_read_server(struct session *s)
+{
+	enum session_state before = s->state;
+	enum conn_read_result r = flow_read(&s->down, s, s->server, s->client, s->worker->buffer);
+
+	if (r == CONN_READ_END || r == CONN_READ_ERROR) {
+		server_is_gone(s, conn_error(s->server));
+		return;
+	}
+	if (before == SESSION_LOGIN && s->state == SESSION_RELAY)
+		begin_relay(s);
+	else if (s->state == SESSION_RELAY)
+		after_walk(s);
+}
+
+void relay_send_server(struct session *s, const struct bytes *messages)
+{
+	struct slice left = bytes_view(messages);
+	struct frame f;
+
+	if (bytes_failed(messages)) {
+		session_close(s, "out of memory");
+		return;
+	}
+	conn_send(s->server, left);
+	while (frame_peek(left.data, left.len, &f) == FRAME_WHOLE_HEADER) {
+		dialogue_client(&s->dialogue, f.type);
+		left = slice_of(left.data + f.size, left.len - f.size);
+	}
+}

@@ -1,0 +1,272 @@
+#include "server.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "listener.h"
+#include "log.h"
+#include "registry.h"
+#include "tls.h"
+#include "upstream.h"
+#include "worker.h"
+
+#define MAX_LISTENERS 16
+#define MAX_WORKERS 64
+#define N_SIGNALS 4
+
+struct server {
+	const struct config *config; /* borrowed */
+	struct event_base *base;     /* owned */
+	struct shared shared;
+	struct upstream upstream;
+	struct upstream aside_upstream;
+	bool has_upstream, has_aside_upstream;
+	struct listener *listeners[MAX_LISTENERS]; /* owned */
+	unsigned n_listeners;
+	struct worker *workers[MAX_WORKERS]; /* owned */
+	unsigned n_workers;
+	unsigned next_worker;
+	unsigned n_ended;
+	int ended[2];		   /* owned: a pipe on which the workers say that they have ended */
+	struct event *ended_event; /* owned */
+	struct event *signals[N_SIGNALS]; /* owned */
+	server_signal_fn on_signal;
+	void *on_signal_arg;
+};
+
+static void on_client(void *owner, int fd)
+{
+	struct server *s = owner;
+	struct worker_message m = {.kind = WORKER_ACCEPT, .fd = fd};
+	struct worker *w = s->workers[s->next_worker++ % s->n_workers];
+
+	if (!worker_post(w, &m))
+		close(fd);
+}
+
+static bool keep_listener(struct server *s, struct listener *l)
+{
+	if (l)
+		s->listeners[s->n_listeners++] = l;
+	return l != NULL;
+}
+
+static bool listen_on_addresses(struct server *s, struct err *e)
+{
+	const char *at = s->config->listen_addr;
+	char address[256];
+
+	while (*at && s->n_listeners < MAX_LISTENERS - 1) {
+		size_t len = strcspn(at, ",");
+
+		if (len >= sizeof(address))
+			return err_set(e, "08000", "listen_addr: an address is too long");
+		memcpy(address, at, len);
+		address[len] = '\0';
+		if (!keep_listener(s, listener_new_tcp(s->base, address, s->config->listen_port,
+					      on_client, s, e)))
+			return false;
+		at += len;
+		at += strspn(at, ", ");
+	}
+	if (!s->config->unix_socket_dir[0])
+		return true;
+	return keep_listener(s, listener_new_unix(s->base, s->config->unix_socket_dir,
+					s->config->listen_port, on_client, s, e));
+}
+
+static void on_worker_ended(int fd, short what, void *arg);
+
+/* Workers tell of their end through a pipe, since only this thread may touch its own loop. */
+static bool hear_workers(struct server *s)
+{
+	if (pipe2(s->ended, O_CLOEXEC | O_NONBLOCK) != 0)
+		return false;
+	s->shared.ended_fd = s->ended[1];
+	s->ended_event = event_new(s->base, s->ended[0], EV_READ | EV_PERSIST, on_worker_ended, s);
+	return s->ended_event && event_add(s->ended_event, NULL) == 0;
+}
+
+static void on_signal(int signo, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)what;
+	if (s->on_signal)
+		s->on_signal(s, signo, s->on_signal_arg);
+}
+
+static bool catch_signals(struct server *s)
+{
+	static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < N_SIGNALS; i++) {
+		s->signals[i] = evsignal_new(s->base, numbers[i], on_signal, s);
+		if (!s->signals[i] || event_add(s->signals[i], NULL) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Worker threads get no signal: they would interrupt their system calls for nothing. */
+static bool start_workers(struct server *s, struct err *e)
+{
+	sigset_t all, before;
+	unsigned wanted = s->config->workers < MAX_WORKERS ? s->config->workers : MAX_WORKERS;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (s->n_workers = 0; s->n_workers < wanted; s->n_workers++) {
+		s->workers[s->n_workers] = worker_new(&s->shared, e);
+		if (!s->workers[s->n_workers])
+			break;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return s->n_workers == wanted && wanted > 0;
+}
+
+static bool prepare_upstreams(struct server *s, struct err *e)
+{
+	const struct config *c = s->config;
+
+	s->has_upstream = upstream_init(&s->upstream, c->upstream, e);
+	if (!s->has_upstream) {
+		struct err why = *e;
+
+		return err_set(e, why.sqlstate, "upstream: %s", why.text);
+	}
+	s->shared.upstream = s->shared.aside_upstream = &s->upstream;
+	if (!c->aside_upstream[0])
+		return true;
+	s->has_aside_upstream = upstream_init(&s->aside_upstream, c->aside_upstream, e);
+	s->shared.aside_upstream = &s->aside_upstream;
+	if (!s->has_aside_upstream) {
+		struct err why = *e;
+
+		return err_set(e, why.sqlstate, "aside_upstream: %s", why.text);
+	}
+	return true;
+}
+
+static bool prepare(struct server *s, struct err *e)
+{
+	const struct config *c = s->config;
+
+	s->base = event_base_new();
+	s->shared.config = c;
+	s->shared.registry = registry_new();
+	if (!s->base || !s->shared.registry || !catch_signals(s) || !hear_workers(s))
+		return err_set(e, "53200", "out of memory");
+	if (!prepare_upstreams(s, e))
+		return false;
+	if (c->client_tls_sslmode != CLIENT_TLS_DISABLE) {
+		s->shared.client_tls =
+			tls_server_context(c->client_tls_cert_file, c->client_tls_key_file, e);
+		if (!s->shared.client_tls)
+			return false;
+	}
+	return start_workers(s, e) && listen_on_addresses(s, e);
+}
+
+struct server *server_new(const struct config *c, struct err *e)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		err_set(e, "53200", "out of memory");
+		return NULL;
+	}
+	s->config = c;
+	if (!prepare(s, e)) {
+		server_free(s);
+		return NULL;
+	}
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		if (listener_port(s->listeners[i]) != 0)
+			log_event(LOG_LEVEL_INFO, "listening", "address=%s port=%u workers=%u",
+				c->listen_addr, listener_port(s->listeners[i]), s->n_workers);
+	return s;
+}
+
+uint16_t server_port(const struct server *s)
+{
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		if (listener_port(s->listeners[i]) != 0)
+			return listener_port(s->listeners[i]);
+	return 0;
+}
+
+static void stop_listening(struct server *s)
+{
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		listener_free(s->listeners[i]);
+	s->n_listeners = 0;
+}
+
+void server_stop(struct server *s, unsigned grace_ms)
+{
+	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = grace_ms};
+
+	stop_listening(s);
+	for (unsigned i = 0; i < s->n_workers; i++)
+		worker_post(s->workers[i], &m);
+}
+
+static void on_worker_ended(int fd, short what, void *arg)
+{
+	struct server *s = arg;
+	char byte;
+
+	(void)what;
+	while (read(fd, &byte, 1) == 1)
+		s->n_ended++;
+	if (s->n_ended == s->n_workers)
+		event_base_loopexit(s->base, NULL);
+}
+
+void server_loop(struct server *s, server_signal_fn on_signal_fn, void *arg)
+{
+	s->on_signal = on_signal_fn;
+	s->on_signal_arg = arg;
+	event_base_loop(s->base, 0);
+}
+
+static void stop_workers(struct server *s)
+{
+	if (s->n_ended < s->n_workers)
+		server_stop(s, 0);
+	for (unsigned i = 0; i < s->n_workers; i++)
+		worker_join(s->workers[i]);
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	stop_listening(s);
+	stop_workers(s);
+	for (int i = 0; i < N_SIGNALS; i++)
+		if (s->signals[i])
+			event_free(s->signals[i]);
+	if (s->ended_event)
+		event_free(s->ended_event);
+	if (s->ended[0] > 0) {
+		close(s->ended[0]);
+		close(s->ended[1]);
+	}
+	if (s->base)
+		event_base_free(s->base);
+	registry_free(s->shared.registry);
+	tls_context_free(s->shared.client_tls);
+	if (s->has_upstream)
+		upstream_release(&s->upstream);
+	if (s->has_aside_upstream)
+		upstream_release(&s->aside_upstream);
+	free(s);
+}

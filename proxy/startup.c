@@ -1,0 +1,190 @@
+/*
+ * startup.c - the first packets of a client (protocol documentation, sections "Start-up",
+ * "Canceling Requests in Progress", "SSL Session Encryption").
+ */
+#include <stdlib.h>
+
+#include "config.h"
+#include "message.h"
+#include "log.h"
+#include "registry.h"
+#include "session_state.h"
+
+static void refuse(struct session *s, const char *sqlstate, const char *text)
+{
+	struct err e;
+
+	err_set(&e, sqlstate, "%s", text);
+	session_fail(s, &e);
+}
+
+static void answer_byte(struct session *s, char byte)
+{
+	conn_send(s->client, slice_of(&byte, 1));
+}
+
+/*
+ * Whoever sent bytes behind a request for encryption without waiting for the answer wants them to
+ * be taken for encrypted ones (CVE-2021-23214): that ends the connection.
+ */
+static bool nothing_follows(struct session *s, const char *request)
+{
+	struct err e;
+
+	if (bytes_length(&s->up.held) == 0)
+		return true;
+	err_set(&e, "08P01", "received unencrypted data after %s request", request);
+	session_fail(s, &e);
+	return false;
+}
+
+#define SEEN_SSL 1u
+#define SEEN_GSSENC 2u
+
+static bool first_of_its_kind(struct session *s, unsigned seen)
+{
+	if (!(s->tls_requests & seen) && !conn_is_tls(s->client)) {
+		s->tls_requests |= seen;
+		return true;
+	}
+	refuse(s, "08P01", "the client asked twice for an encrypted connection");
+	return false;
+}
+
+static void on_ssl_request(struct session *s)
+{
+	struct shared *shared = s->worker->shared;
+
+	if (!first_of_its_kind(s, SEEN_SSL) || !nothing_follows(s, "SSL"))
+		return;
+	if (!shared->client_tls) {
+		answer_byte(s, 'N');
+		return;
+	}
+	answer_byte(s, 'S');
+	conn_start_tls_server(s->client, shared->client_tls);
+}
+
+static void on_gssenc_request(struct session *s)
+{
+	if (first_of_its_kind(s, SEEN_GSSENC) && nothing_follows(s, "GSSAPI encryption"))
+		answer_byte(s, 'N');
+}
+
+static void on_cancel_sent(
+	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
+{
+	struct session *s = owner;
+
+	(void)route;
+	s->connecting = NULL;
+	if (c) {
+		/* The server closes when it has passed the request on; nobody waits for that here.
+		 */
+		conn_send(c, bytes_view(&s->startup));
+		conn_finish(c);
+		session_close(s, "cancel request passed on");
+		return;
+	}
+	log_event(LOG_LEVEL_WARNING, "cancel_lost", "session=%llu reason=\"%s\"",
+		(unsigned long long)s->id, e->text);
+	session_close(s, "cancel request could not be passed on");
+}
+
+static void pass_cancel_on(struct session *s)
+{
+	s->connecting = upstream_connect(s->worker, s->worker->shared->upstream, on_cancel_sent, s);
+	if (!s->connecting)
+		session_close(s, "out of memory");
+}
+
+/*
+ * The session whose key this is decides: it may be running an aside, which the server knows nothing
+ * of. The server gets the request in any case, for a statement that is running there; with the
+ * client waiting for an aside it runs none.
+ */
+static void on_cancel_request(struct session *s, struct slice packet)
+{
+	struct backend_key key;
+	struct worker_message m = {.kind = WORKER_CANCEL};
+	struct worker *owner;
+
+	session_enter(s, SESSION_CANCEL);
+	bytes_put_slice(&s->startup, packet);
+	if (backend_key_decode(slice_of(packet.data + 8, packet.len - 8), &key) &&
+		registry_find(s->worker->shared->registry, &key, &owner, &m.session))
+		worker_post(owner, &m);
+	pass_cancel_on(s);
+}
+
+static void on_startup_message(struct session *s, struct slice packet)
+{
+	if (!startup_is_well_formed(packet)) {
+		refuse(s, "08P01",
+			"invalid startup packet layout: expected terminator as last byte");
+		return;
+	}
+	if (s->worker->shared->config->client_tls_sslmode == CLIENT_TLS_REQUIRE &&
+		!conn_is_tls(s->client)) {
+		refuse(s, "28000", "this port requires TLS (client_tls_sslmode = require)");
+		return;
+	}
+	bytes_put_slice(&s->startup, packet);
+	login_begin(s);
+}
+
+/* Returns false when no further packet is to be looked for. */
+static bool take_packet(struct session *s)
+{
+	struct slice held = bytes_view(&s->up.held);
+	struct bytes copy;
+	struct slice packet;
+	size_t size = 0;
+	enum startup_kind kind = startup_peek(held, &size);
+
+	if (kind == STARTUP_PARTIAL)
+		return false;
+	if (kind == STARTUP_BAD) {
+		refuse(s, "08P01", "invalid length or protocol version of startup packet");
+		return false;
+	}
+	bytes_init(&copy, STARTUP_MAX);
+	bytes_put_slice(&copy, slice_of(held.data, size));
+	bytes_consume(&s->up.held, size);
+	packet = bytes_view(&copy);
+	if (bytes_failed(&copy))
+		refuse(s, "53200", "out of memory");
+	else if (kind == STARTUP_SSL)
+		on_ssl_request(s);
+	else if (kind == STARTUP_GSSENC)
+		on_gssenc_request(s);
+	else if (kind == STARTUP_CANCEL)
+		on_cancel_request(s, packet);
+	else
+		on_startup_message(s, packet);
+	bytes_release(&copy);
+	return s->state == SESSION_STARTUP;
+}
+
+void startup_read(struct session *s)
+{
+	enum conn_read_result r = flow_read(&s->up, s, s->client, NULL, s->worker->buffer);
+
+	if (r == CONN_READ_END || r == CONN_READ_ERROR) {
+		session_close(s, "the client left before it logged in");
+		return;
+	}
+	if (bytes_length(&s->up.held) > 2 * STARTUP_MAX) {
+		refuse(s, "08P01", "too much data before the log-in");
+		return;
+	}
+	while (take_packet(s))
+		continue;
+}
+
+void startup_secured(struct session *s)
+{
+	/* Everything from here comes out of the TLS layer; what was read before was checked to be
+	 * nothing. */
+	bytes_release(&s->up.held);
+}

@@ -1,0 +1,64 @@
+/*
+ * upstream.h - the PostgreSQL server behind the proxy, and how a connection to it is made.
+ *
+ * A connection string is parsed once, at start (libpq's own parser does that, in pq.c). Each
+ * session then connects by a job: name resolution, the hosts in the order they are named, TLS as
+ * sslmode says. What comes out is a connection on which nothing has been said yet.
+ */
+#ifndef PGASIDE_UPSTREAM_H
+#define PGASIDE_UPSTREAM_H
+
+#include <stdbool.h>
+
+#include "conn.h"
+#include "err.h"
+#include "tls.h"
+
+#define UPSTREAM_HOSTS 16
+
+struct worker;
+
+/* One of the servers named. All strings owned by the upstream. */
+struct upstream_host {
+	char *host;   /* name, address or socket directory: for TLS and messages */
+	char *target; /* what to resolve: hostaddr when given, else host */
+	char *port;
+};
+
+struct upstream {
+	struct upstream_host hosts[UPSTREAM_HOSTS];
+	unsigned n_hosts;
+	enum tls_mode tls_mode;
+	char *sslmode; /* owned; the same as a word, "" = not given */
+	char *sslrootcert, *sslcert, *sslkey, *sslcrl;
+	char *user, *password, *dbname; /* owned, "" = not given */
+	struct ssl_ctx_st *tls;		/* owned, NULL with sslmode=disable */
+};
+
+/* Reads a libpq connection string. On failure `e` says what is wrong with it, without its password.
+ */
+bool upstream_init(struct upstream *u, const char *conninfo, struct err *e);
+void upstream_release(struct upstream *u);
+
+/* Where a connection went: enough to make a second one to the same server. A value. */
+struct upstream_route {
+	const struct upstream_host *host; /* borrowed from the upstream */
+	char address[64];		  /* numeric; "" for a unix socket */
+};
+
+struct upstream_job;
+
+/*
+ * Called once, from the loop. `c` is handed over, its events ignored until conn_set_owner(); NULL:
+ * `e` has 08001 and names host, port and reason.
+ */
+typedef void (*upstream_done_fn)(
+	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e);
+
+/* NULL without memory; then `done` is not called. */
+struct upstream_job *upstream_connect(
+	struct worker *w, const struct upstream *u, upstream_done_fn done, void *owner);
+/* Ends the attempt; `done` will not be called. Not to be used after it was. Takes NULL. */
+void upstream_cancel(struct upstream_job *job);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * upstream_config.c - a libpq connection string becomes a struct upstream.
+ *
+ * What is not said has libpq's default: the local socket directory, port 5432, sslmode=prefer. As
+ * with libpq, lists of hosts, addresses and ports go together by place, and one port serves for
+ * all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pq.h"
+#include "upstream.h"
+
+#define DEFAULT_HOST "/var/run/postgresql"
+#define DEFAULT_PORT "5432"
+
+struct reading {
+	struct upstream *upstream;
+	char *hosts, *addresses, *ports; /* owned, comma separated; NULL = not given */
+};
+
+static bool set(char **place, const char *value, struct err *e)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return err_set(e, "53200", "out of memory");
+	free(*place);
+	*place = copy;
+	return true;
+}
+
+static bool set_mode(struct upstream *u, const char *value, struct err *e)
+{
+	static const struct {
+		const char *name;
+		enum tls_mode mode;
+	} modes[] = {
+		{"disable", TLS_DISABLE},
+		{"allow", TLS_PREFER},
+		{"prefer", TLS_PREFER},
+		{"require", TLS_REQUIRE},
+		{"verify-ca", TLS_VERIFY_CA},
+		{"verify-full", TLS_VERIFY_FULL},
+	};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(modes[i].name, value) != 0)
+			continue;
+		u->tls_mode = modes[i].mode;
+		return set(&u->sslmode, value, e);
+	}
+	return err_set(e, "08001",
+		"sslmode \"%s\" is none of disable, allow, prefer, require, verify-ca, verify-full",
+		value);
+}
+
+static bool take(void *arg, const char *keyword, const char *value, struct err *e)
+{
+	struct reading *r = arg;
+	struct upstream *u = r->upstream;
+	const struct {
+		const char *name;
+		char **place;
+	} strings[] = {
+		{"host", &r->hosts},
+		{"hostaddr", &r->addresses},
+		{"port", &r->ports},
+		{"sslrootcert", &u->sslrootcert},
+		{"sslcert", &u->sslcert},
+		{"sslkey", &u->sslkey},
+		{"sslcrl", &u->sslcrl},
+		{"user", &u->user},
+		{"password", &u->password},
+		{"dbname", &u->dbname},
+	};
+
+	if (strcmp(keyword, "sslmode") == 0)
+		return set_mode(u, value, e);
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+		if (strcmp(strings[i].name, keyword) == 0)
+			return set(strings[i].place, value, e);
+	return true;
+}
+
+/* The next of a comma separated list; false behind the last. An empty list has one empty item. */
+static bool next_item(const char **list, struct slice *item)
+{
+	size_t len;
+
+	if (!*list)
+		return false;
+	len = strcspn(*list, ",");
+	*item = slice_of(*list, len);
+	*list = (*list)[len] ? *list + len + 1 : NULL;
+	return true;
+}
+
+static char *or_default(struct slice s, const char *otherwise)
+{
+	return s.len > 0 ? strndup((const char *)s.data, s.len) : strdup(otherwise);
+}
+
+static bool add_host(struct upstream *u, struct slice host, struct slice address, struct slice port,
+	struct err *e)
+{
+	struct upstream_host *h = &u->hosts[u->n_hosts];
+	long number;
+
+	if (u->n_hosts == UPSTREAM_HOSTS)
+		return err_set(e, "08001", "more than %d hosts", UPSTREAM_HOSTS);
+	u->n_hosts++;
+	h->host = or_default(host.len > 0 ? host : address, DEFAULT_HOST);
+	h->target = or_default(address, h->host ? h->host : "");
+	h->port = or_default(port, DEFAULT_PORT);
+	if (!h->host || !h->target || !h->port)
+		return err_set(e, "53200", "out of memory");
+	number = strtol(h->port, NULL, 10);
+	if (strspn(h->port, "0123456789") != strlen(h->port) || number < 1 || number > 65535)
+		return err_set(e, "08001", "\"%s\" is no port", h->port);
+	return true;
+}
+
+static bool add_hosts(struct reading *r, struct err *e)
+{
+	struct slice host = {0}, address = {0}, port = {0};
+	const char *hosts = r->hosts ? r->hosts : (r->addresses ? NULL : "");
+	const char *addresses = r->addresses;
+	const char *ports = r->ports;
+
+	for (;;) {
+		bool has_host = next_item(&hosts, &host);
+		bool has_address = next_item(&addresses, &address);
+
+		next_item(&ports, &port); /* the last one serves for the rest */
+		if (!has_host && !has_address)
+			return true;
+		if (!add_host(r->upstream, has_host ? host : slice_of(NULL, 0),
+			    has_address ? address : slice_of(NULL, 0), port, e))
+			return false;
+	}
+}
+
+static void set_defaults(struct upstream *u)
+{
+	char **strings[] = {&u->sslmode, &u->sslrootcert, &u->sslcert, &u->sslkey, &u->sslcrl,
+		&u->user, &u->password, &u->dbname};
+
+	memset(u, 0, sizeof(*u));
+	u->tls_mode = TLS_PREFER;
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+		*strings[i] = strdup("");
+}
+
+bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
+{
+	struct reading r = {.upstream = u};
+	bool ok;
+
+	set_defaults(u);
+	ok = pq_parse_conninfo(conninfo, take, &r, e) && add_hosts(&r, e);
+	free(r.hosts);
+	free(r.addresses);
+	free(r.ports);
+	if (ok && u->tls_mode != TLS_DISABLE) {
+		struct tls_files files = {u->sslrootcert, u->sslcert, u->sslkey, u->sslcrl};
+
+		u->tls = tls_client_context(u->tls_mode, &files, e);
+		ok = u->tls != NULL;
+	}
+	if (!ok)
+		upstream_release(u);
+	return ok;
+}
+
+void upstream_release(struct upstream *u)
+{
+	char *strings[] = {
+		u->sslmode, u->sslrootcert, u->sslcert, u->sslkey, u->sslcrl, u->user, u->dbname};
+
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+		free(strings[i]);
+	if (u->password)
+		explicit_bzero(u->password, strlen(u->password));
+	free(u->password);
+	for (unsigned i = 0; i < u->n_hosts; i++) {
+		free(u->hosts[i].host);
+		free(u->hosts[i].target);
+		free(u->hosts[i].port);
+	}
+	tls_context_free(u->tls);
+	memset(u, 0, sizeof(*u));
+}

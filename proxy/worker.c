@@ -1,0 +1,201 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "resolver.h"
+#include "session.h"
+#include "timer.h"
+
+/* The public part first, so that the two convert by a cast in one place. */
+struct thread {
+	struct worker worker;
+	pthread_t id;
+	int inbox[2]; /* a pipe: a message is one atomic write */
+	struct event *inbox_event;
+	struct timer *grace;
+};
+
+_Static_assert(
+	sizeof(struct worker_message) <= 512, "a message must fit into one atomic pipe write");
+
+static struct thread *thread_of(struct worker *w)
+{
+	return (struct thread *)(void *)w;
+}
+
+struct deferred {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void run_deferred(int fd, short what, void *arg)
+{
+	struct deferred d = *(struct deferred *)arg;
+
+	(void)fd;
+	(void)what;
+	free(arg);
+	d.fn(d.arg);
+}
+
+void worker_defer(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	static const struct timeval now = {0};
+	struct deferred *d = malloc(sizeof(*d));
+
+	/* Without memory for this the thing is leaked, which is better than freeing it under its
+	 * caller. */
+	if (!d)
+		return;
+	*d = (struct deferred){.fn = fn, .arg = arg};
+	if (event_base_once(w->base, -1, EV_TIMEOUT, run_deferred, d, &now) != 0)
+		free(d);
+}
+
+void worker_check_end(struct worker *w)
+{
+	if (w->stopping && !w->sessions && !w->asides)
+		event_base_loopbreak(w->base);
+}
+
+static void on_grace_over(void *arg)
+{
+	struct worker *w = arg;
+
+	session_stop_all(w, true);
+	worker_check_end(w);
+}
+
+static void stop(struct thread *t, unsigned grace_ms)
+{
+	t->worker.stopping = true;
+	session_stop_all(&t->worker, grace_ms == 0);
+	if (grace_ms > 0)
+		timer_start(t->grace, grace_ms);
+	worker_check_end(&t->worker);
+}
+
+static void receive(struct thread *t, const struct worker_message *m)
+{
+	switch (m->kind) {
+	case WORKER_ACCEPT:
+		session_accept(&t->worker, m->fd);
+		break;
+	case WORKER_CANCEL:
+		session_cancel(&t->worker, m->session);
+		break;
+	case WORKER_STOP:
+		stop(t, m->grace_ms);
+		break;
+	case WORKER_RESOLVED:
+		resolver_deliver(m->job);
+		break;
+	}
+}
+
+static void on_inbox(int fd, short what, void *arg)
+{
+	struct worker_message m;
+
+	(void)what;
+	while (read(fd, &m, sizeof(m)) == (ssize_t)sizeof(m))
+		receive(arg, &m);
+}
+
+bool worker_post(struct worker *w, const struct worker_message *m)
+{
+	struct thread *t = thread_of(w);
+	ssize_t n;
+
+	do
+		n = write(t->inbox[1], m, sizeof(*m));
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)sizeof(*m);
+}
+
+static void *run(void *arg)
+{
+	struct thread *t = arg;
+
+	event_base_loop(t->worker.base, EVLOOP_NO_EXIT_ON_EMPTY);
+	while (write(t->worker.shared->ended_fd, "", 1) < 0 && errno == EINTR)
+		continue;
+	return NULL;
+}
+
+/* One thread a base: no lock inside libevent is needed. */
+static struct event_base *new_base(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base;
+
+	if (!c)
+		return NULL;
+	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
+	base = event_base_new_with_config(c);
+	event_config_free(c);
+	return base;
+}
+
+static bool prepare(struct thread *t)
+{
+	struct worker *w = &t->worker;
+
+	t->inbox[0] = t->inbox[1] = -1;
+	w->base = new_base();
+	w->buffer = malloc(WORKER_BUFFER);
+	if (!w->base || !w->buffer || pipe2(t->inbox, O_CLOEXEC) != 0)
+		return false;
+	/* Only the reading end must not block; a full inbox makes the accepting thread wait. */
+	fcntl(t->inbox[0], F_SETFL, O_NONBLOCK);
+	t->inbox_event = event_new(w->base, t->inbox[0], EV_READ | EV_PERSIST, on_inbox, t);
+	t->grace = timer_new(w->base, on_grace_over, w);
+	return t->inbox_event && t->grace && event_add(t->inbox_event, NULL) == 0;
+}
+
+static void release(struct thread *t)
+{
+	timer_free(t->grace);
+	if (t->inbox_event)
+		event_free(t->inbox_event);
+	if (t->worker.base)
+		event_base_free(t->worker.base);
+	if (t->inbox[0] >= 0) {
+		close(t->inbox[0]);
+		close(t->inbox[1]);
+	}
+	free(t->worker.buffer);
+	free(t);
+}
+
+struct worker *worker_new(struct shared *shared, struct err *e)
+{
+	struct thread *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		err_set(e, "53200", "out of memory");
+		return NULL;
+	}
+	t->worker.shared = shared;
+	if (!prepare(t) || pthread_create(&t->id, NULL, run, t) != 0) {
+		err_set(e, "53000", "a worker thread cannot be started: %s", strerror(errno));
+		release(t);
+		return NULL;
+	}
+	return &t->worker;
+}
+
+void worker_join(struct worker *w)
+{
+	struct thread *t = thread_of(w);
+
+	pthread_join(t->id, NULL);
+	release(t);
+}

@@ -1,0 +1,78 @@
+/*
+ * worker.h - one thread, its event loop, its sessions.
+ *
+ * Everything a session touches belongs to its worker. From other threads only worker_post() is
+ * allowed.
+ */
+#ifndef PGASIDE_WORKER_H
+#define PGASIDE_WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+#define WORKER_BUFFER (64u * 1024u)
+
+struct config;
+struct event_base;
+struct registry;
+struct resolver_job;
+struct session;
+struct aside;
+struct ssl_ctx_st;
+struct upstream;
+
+/* What all workers share; made before the first and freed after the last. All borrowed. */
+struct shared {
+	const struct config *config;
+	const struct upstream *upstream;
+	const struct upstream *aside_upstream;
+	struct ssl_ctx_st *client_tls; /* NULL without */
+	struct registry *registry;
+	int ended_fd; /* a pipe's end: each thread writes one byte to it as its last act */
+	atomic_uint clients;
+	atomic_ullong last_session;
+};
+
+struct worker {
+	struct event_base *base;  /* owned */
+	struct shared *shared;	  /* borrowed */
+	uint8_t *buffer;	  /* owned, WORKER_BUFFER bytes: valid inside one callback */
+	struct session *sessions; /* owned, a list */
+	struct aside *asides;	  /* a list: those running, with or without their sessions */
+	bool stopping;
+};
+
+enum worker_message_kind {
+	WORKER_ACCEPT,
+	WORKER_CANCEL,
+	WORKER_STOP,
+	WORKER_RESOLVED
+};
+
+struct worker_message {
+	enum worker_message_kind kind;
+	int fd;			  /* ACCEPT: the new client, owned by the receiver */
+	uint64_t session;	  /* CANCEL */
+	unsigned grace_ms;	  /* STOP */
+	struct resolver_job *job; /* RESOLVED */
+};
+
+/* Starts the thread. NULL with `e` filled when it cannot. */
+struct worker *worker_new(struct shared *shared, struct err *e);
+/* Hands a message over; callable from any thread. False when the worker takes no more (then it
+ * never ran). */
+bool worker_post(struct worker *w, const struct worker_message *m);
+/* Waits for the thread's end, which WORKER_STOP brings about, and frees it. */
+void worker_join(struct worker *w);
+
+/* On the worker's own thread: calls `fn` from the loop, outside of any other callback. */
+void worker_defer(struct worker *w, void (*fn)(void *arg), void *arg);
+/* To be called when a session or an aside has ended: a stopping worker ends with the last of them.
+ */
+void worker_check_end(struct worker *w);
+
+#endif

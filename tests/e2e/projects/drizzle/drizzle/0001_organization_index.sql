@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY "users_organization_idx" ON "users" USING btree ("organization_id","created_at");

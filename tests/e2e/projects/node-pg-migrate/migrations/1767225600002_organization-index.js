@@ -1,0 +1,10 @@
+exports.up = (pgm) => {
+	pgm.createIndex('users', ['organization_id', 'created_at'], {
+		name: 'users_organization_idx',
+		concurrently: true,
+	});
+};
+
+exports.down = (pgm) => {
+	pgm.dropIndex('users', [], { name: 'users_organization_idx', concurrently: true });
+};
