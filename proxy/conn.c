@@ -425,8 +425,10 @@ void conn_start_tls_client(
 {
 	if (!attach_tls(c, context))
 		return;
+	/* The macro for this drops a const, which OpenSSL keeps to all the same. */
 	if (server_name[0] && !is_address(server_name))
-		SSL_set_tlsext_host_name(c->ssl, server_name);
+		SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+			(void *)(uintptr_t)server_name);
 	if (verify_name[0] && !expect_name(c->ssl, verify_name)) {
 		fail(c, "the host name cannot be verified");
 		return;
