@@ -30,9 +30,12 @@ struct inquiry {
 	bool done;	   /* ReadyForQuery has come */
 	bool failed;	   /* an ErrorResponse came first: the transaction has failed now */
 	char sqlstate[6];  /* of that error */
+	struct bytes error; /* owned: its body */
 };
 
+/* Begins anew; what an earlier inquiry has left is dropped. `on_row` may be NULL. */
 void inquiry_init(struct inquiry *q, inquiry_row_fn on_row, void *owner);
+void inquiry_release(struct inquiry *q);
 /*
  * Writes the messages for `n` questions and the Sync. With `close_portal` the unnamed portal goes
  * first: one that a SELECT has left open holds a snapshot.

@@ -75,6 +75,15 @@ bool parameter_status_decode(struct slice body, struct slice *name, struct slice
 bool error_field(struct slice body, char code, struct slice *value);
 
 /*
+ * Copies the body of an ErrorResponse or NoticeResponse with its position ('P') moved on by `characters`, and with
+ * `hint` if it has none of its own. NULL: no hint.
+ */
+void error_put_changed(struct bytes *b, struct slice body, unsigned long characters, const char *hint);
+
+/* The same with another position. */
+void error_put_moved(struct bytes *b, struct slice body, unsigned long position);
+
+/*
  * A DataRow's columns one after another: Int16 count, then Int32 length (-1 = NULL) and bytes for
  * each. `values` gets up to `max`; a NULL has data NULL. Returns how many there are, -1 when
  * malformed.

@@ -3,11 +3,19 @@
 #include "message.h"
 
 #define NAME "pgaside"
-#define MAX_COLUMNS 8
+#define MAX_COLUMNS 16
+#define ERROR_MAX (256u * 1024u)
 
 void inquiry_init(struct inquiry *q, inquiry_row_fn on_row, void *owner)
 {
+	bytes_release(&q->error);
 	*q = (struct inquiry){.on_row = on_row, .owner = owner};
+	bytes_init(&q->error, ERROR_MAX);
+}
+
+void inquiry_release(struct inquiry *q)
+{
+	bytes_release(&q->error);
 }
 
 static void write_question(struct bytes *out, const struct question *q)
@@ -34,7 +42,7 @@ static void take_row(struct inquiry *q, struct slice body)
 	struct slice values[MAX_COLUMNS];
 	int n = data_row_decode(body, values, MAX_COLUMNS);
 
-	if (n >= 0)
+	if (n >= 0 && q->on_row)
 		q->on_row(q->owner, q->question, values, n < MAX_COLUMNS ? n : MAX_COLUMNS);
 }
 
@@ -43,6 +51,8 @@ static void take_error(struct inquiry *q, struct slice body)
 	struct slice state = slice_str("XX000");
 
 	q->failed = true;
+	bytes_clear(&q->error);
+	bytes_put_slice(&q->error, body);
 	error_field(body, 'C', &state);
 	memcpy(q->sqlstate, state.data, state.len < 5 ? state.len : 5);
 }

@@ -85,6 +85,67 @@ bool error_field(struct slice body, char code, struct slice *value)
 	}
 }
 
+static unsigned long number_of(struct slice digits)
+{
+	unsigned long n = 0;
+
+	for (size_t i = 0; i < digits.len && digits.data[i] >= '0' && digits.data[i] <= '9'; i++)
+		n = n * 10 + (unsigned long)(digits.data[i] - '0');
+	return n;
+}
+
+static void put_text_field(struct bytes *b, uint8_t code, struct slice text)
+{
+	bytes_put_u8(b, code);
+	bytes_put_slice(b, text);
+	bytes_put_u8(b, 0);
+}
+
+/* Copies the fields but for the position. */
+static void put_other_fields(struct bytes *b, struct slice body)
+{
+	struct cursor c = cursor_over(body);
+
+	for (;;) {
+		uint8_t code = cursor_u8(&c);
+		struct slice text;
+
+		if (code == 0)
+			return;
+		text = cursor_cstr(&c);
+		if (c.failed)
+			return;
+		if (code != 'P')
+			put_text_field(b, code, text);
+	}
+}
+
+static void put_position(struct bytes *b, unsigned long position)
+{
+	bytes_put_u8(b, 'P');
+	bytes_printf(b, "%lu", position);
+	bytes_put_u8(b, 0);
+}
+
+void error_put_moved(struct bytes *b, struct slice body, unsigned long position)
+{
+	put_other_fields(b, body);
+	put_position(b, position);
+	bytes_put_u8(b, 0);
+}
+
+void error_put_changed(struct bytes *b, struct slice body, unsigned long characters, const char *hint)
+{
+	struct slice position, unused;
+
+	put_other_fields(b, body);
+	if (error_field(body, 'P', &position))
+		put_position(b, number_of(position) + characters);
+	if (hint && !error_field(body, 'H', &unused))
+		put_text_field(b, 'H', slice_str(hint));
+	bytes_put_u8(b, 0);
+}
+
 int data_row_decode(struct slice body, struct slice *values, int max)
 {
 	struct cursor c = cursor_over(body);

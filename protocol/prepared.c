@@ -89,14 +89,26 @@ static void copy_slice(uint8_t *to, struct slice from)
 		memcpy(to, from.data, from.len);
 }
 
+/* Drivers that never close their statements would fill it up: the oldest is least likely to be met again. */
+static void remove_oldest(struct prepared *p)
+{
+	struct entry **at = &p->first;
+
+	while ((*at)->next)
+		at = &(*at)->next;
+	remove_at(p, at);
+}
+
 /* Takes the sizes and the kind from `like`; the three texts go behind it. */
 static void add(struct prepared *p, const struct entry *like, const struct slice texts[3])
 {
 	struct entry *e;
 	uint8_t *at;
 
-	if (p->count >= MAX_ENTRIES || size_of(like) > MAX_TEXT - p->bytes)
+	if (size_of(like) > MAX_TEXT)
 		return;
+	while (p->count >= MAX_ENTRIES || size_of(like) > MAX_TEXT - p->bytes)
+		remove_oldest(p);
 	e = malloc(sizeof(*e) + size_of(like));
 	if (!e)
 		return;

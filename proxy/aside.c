@@ -13,21 +13,24 @@
 
 #define ERROR_MAX (256u * 1024u)
 #define NAMES_MAX (256u * 1024u)
+#define SETTINGS_MAX (4u * 1024u * 1024u)
 
 #define TO(state) (1u << (state))
-#define ENDS (TO(ASIDE_CLEANING) | TO(ASIDE_ENDED))
+#define ENDS (TO(ASIDE_CLEANING) | TO(ASIDE_TOLD))
 
 static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
 	[ASIDE_CONNECTING] = {"connecting", TO(ASIDE_SETTINGS) | ENDS},
-	[ASIDE_SETTINGS] = {"settings", TO(ASIDE_LOOKING) | ENDS},
+	[ASIDE_SETTINGS] = {"settings", TO(ASIDE_READY) | TO(ASIDE_LOOKING) | ENDS},
+	[ASIDE_READY] = {"ready", TO(ASIDE_LOOKING) | ENDS},
 	[ASIDE_LOOKING] = {"looking", TO(ASIDE_REPAIRING) | TO(ASIDE_RUNNING) | ENDS},
 	[ASIDE_REPAIRING] = {"repairing", TO(ASIDE_RUNNING) | ENDS},
 	[ASIDE_RUNNING] = {"running", TO(ASIDE_VERIFYING) | ENDS},
 	[ASIDE_VERIFYING] = {"verifying", TO(ASIDE_REPAIRING) | ENDS},
-	[ASIDE_CLEANING] = {"cleaning", TO(ASIDE_ENDED)},
+	[ASIDE_CLEANING] = {"cleaning", TO(ASIDE_SETTINGS) | TO(ASIDE_TOLD)},
+	[ASIDE_TOLD] = {"told", TO(ASIDE_SETTINGS) | TO(ASIDE_ENDED)},
 	[ASIDE_ENDED] = {"ended", 0},
 };
 
@@ -44,6 +47,30 @@ void aside_enter(struct aside *a, enum aside_state state)
 	a->state = state;
 }
 
+static void init_job(struct aside_job *j)
+{
+	bytes_init(&j->text, SIZE_MAX / 2);
+	bytes_init(&j->path, NAMES_MAX);
+	bytes_init(&j->name, NAMES_MAX);
+	bytes_init(&j->settings, SETTINGS_MAX);
+	bytes_init(&j->changes, SETTINGS_MAX);
+	bytes_init(&j->error, ERROR_MAX);
+	bytes_init(&j->leftovers, NAMES_MAX);
+	j->started_ms = timer_now_ms();
+}
+
+static void release_job(struct aside_job *j)
+{
+	bytes_release(&j->text);
+	bytes_release(&j->path);
+	bytes_release(&j->name);
+	bytes_release(&j->settings);
+	bytes_release(&j->changes);
+	bytes_release(&j->error);
+	bytes_release(&j->leftovers);
+	memset(j, 0, sizeof(*j));
+}
+
 static void free_aside(void *arg)
 {
 	struct aside *a = arg;
@@ -53,26 +80,14 @@ static void free_aside(void *arg)
 	pq_close(a->watch);
 	timer_free(a->watch_timer);
 	timer_free(a->limit_timer);
-	bytes_release(&a->text);
-	bytes_release(&a->path);
-	bytes_release(&a->name);
-	bytes_wipe(&a->password);
-	bytes_release(&a->settings);
-	bytes_release(&a->changes);
-	bytes_release(&a->error);
-	bytes_release(&a->leftovers);
-	bytes_release(&a->leftover_names);
-	free(a->user);
-	free(a->database);
-	free(a->application_name);
+	release_job(&a->job);
+	target_release(&a->target);
 	free(a);
 	worker_check_end(w);
 }
 
-void aside_end(struct aside *a)
+static void end(struct aside *a)
 {
-	if (a->state == ASIDE_ENDED)
-		return;
 	aside_enter(a, ASIDE_ENDED);
 	aside_watch_stop(a);
 	timer_stop(a->limit_timer);
@@ -88,44 +103,64 @@ static void log_outcome(const struct aside *a, enum aside_result result)
 		[ASIDE_FAILED] = "failed",
 		[ASIDE_NOT_NOW] = "in_the_way",
 		[ASIDE_INVISIBLE] = "invisible"};
-	struct slice state = slice_str(""), message = slice_str("");
+	static const char *const modes[] = {
+		[ASIDE_NOW] = "now", [ASIDE_OWED] = "at_commit", [ASIDE_UNDO] = "undo"};
+	struct slice message = slice_str("");
 	char quoted[400];
 
-	error_field(bytes_view(&a->error), 'C', &state);
-	error_field(bytes_view(&a->error), 'M', &message);
+	error_field(bytes_view(&a->job.error), 'M', &message);
 	log_event(result == ASIDE_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "aside_end",
-		"session=%llu database=%s outcome=%s duration_ms=%llu sqlstate=%.*s reason=%s",
-		(unsigned long long)a->session, a->database, words[result],
-		(unsigned long long)(timer_now_ms() - a->started_ms), (int)state.len,
-		(const char *)state.data,
-		log_quote(
-			quoted, sizeof(quoted), (const char *)message.data, (unsigned)message.len));
+		"session=%llu placement=%s outcome=%s duration_ms=%llu sqlstate=%s reason=%s",
+		(unsigned long long)a->session, modes[a->job.mode], words[result],
+		(unsigned long long)(timer_now_ms() - a->job.started_ms), a->job.sqlstate,
+		log_quote(quoted, sizeof(quoted), (const char *)message.data,
+			(unsigned)message.len));
 }
 
-void aside_report(struct aside *a, enum aside_result result, enum placement_obstacle obstacle)
+void aside_tell(struct aside *a, enum aside_result result, enum placement_obstacle obstacle)
 {
 	struct aside_outcome outcome = {
-		.result = result, .obstacle = obstacle, .error = bytes_view(&a->error)};
-	void *owner = a->owner;
+		.result = result, .obstacle = obstacle, .error = bytes_view(&a->job.error)};
 
-	if (a->told)
+	if (a->job.told)
 		return;
-	a->told = true;
-	a->owner = NULL;
+	a->job.told = true;
+	if (result == ASIDE_DONE)
+		outcome.made = a->job.made;
 	log_outcome(a, result);
-	if (owner)
-		a->events.done(owner, &outcome);
+	if (a->owner)
+		a->events.done(a->owner, &outcome);
+	/* An owner that has not given another statement is not to be called again. */
+	if (!a->again)
+		a->owner = NULL;
+}
+
+void aside_finish(struct aside *a, enum aside_result result, enum placement_obstacle obstacle)
+{
+	aside_watch_stop(a);
+	timer_stop(a->limit_timer);
+	aside_enter(a, ASIDE_TOLD);
+	aside_tell(a, result, obstacle);
+	if (!a->again) {
+		end(a);
+		return;
+	}
+	a->again = false;
+	aside_settings_begin(a);
 }
 
 static void set_error(struct aside *a, const char *sqlstate, const char *message, const char *hint)
 {
-	bytes_clear(&a->error);
-	message_put_field(&a->error, 'S', "ERROR");
-	message_put_field(&a->error, 'V', "ERROR");
-	message_put_field(&a->error, 'C', sqlstate);
-	message_put_field(&a->error, 'M', message);
-	message_put_field(&a->error, 'H', hint);
-	bytes_put_u8(&a->error, 0);
+	struct bytes *error = &a->job.error;
+
+	bytes_clear(error);
+	message_put_field(error, 'S', "ERROR");
+	message_put_field(error, 'V', "ERROR");
+	message_put_field(error, 'C', sqlstate);
+	message_put_field(error, 'M', message);
+	message_put_field(error, 'H', hint);
+	bytes_put_u8(error, 0);
+	snprintf(a->job.sqlstate, sizeof(a->job.sqlstate), "%.5s", sqlstate);
 }
 
 void aside_fail(struct aside *a, const char *sqlstate, const char *message, const char *hint)
@@ -136,8 +171,9 @@ void aside_fail(struct aside *a, const char *sqlstate, const char *message, cons
 
 void aside_fail_with(struct aside *a, const struct pq_result *r)
 {
-	bytes_clear(&a->error);
-	bytes_put_slice(&a->error, bytes_view(r->error));
+	bytes_clear(&a->job.error);
+	bytes_put_slice(&a->job.error, bytes_view(r->error));
+	memcpy(a->job.sqlstate, r->sqlstate, sizeof(a->job.sqlstate));
 	aside_clean_up(a);
 }
 
@@ -145,7 +181,7 @@ static void on_notice(void *owner, struct slice body)
 {
 	struct aside *a = owner;
 
-	if (a->owner && a->state == ASIDE_RUNNING)
+	if (a->owner && !a->job.told && a->state == ASIDE_RUNNING && a->job.mode != ASIDE_UNDO)
 		a->events.notice(a->owner, body);
 }
 
@@ -153,11 +189,28 @@ void aside_on_connected(struct aside *a)
 {
 	if (a->state != ASIDE_CONNECTING || !a->aside_up || !a->watch_up)
 		return;
-	if (a->cancelled) {
+	if (a->cancelled)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-		return;
+	else
+		aside_settings_begin(a);
+}
+
+void aside_settings_done(struct aside *a)
+{
+	if (a->state == ASIDE_CLEANING) {
+		aside_clean_up_on(a);
+	} else if (a->job.hold && !a->cancelled) {
+		aside_enter(a, ASIDE_READY);
+		a->events.ready(a->owner);
+	} else {
+		aside_look(a);
 	}
-	aside_settings_begin(a);
+}
+
+void aside_go(struct aside *a)
+{
+	assert(a->state == ASIDE_READY);
+	aside_look(a);
 }
 
 static void on_connected(void *owner, const struct err *e)
@@ -183,120 +236,73 @@ static void on_connected(void *owner, const struct err *e)
 		aside_on_connected(a);
 }
 
-struct pq *aside_connect(
-	struct aside *a, const char *application_name, const struct pq_events *events)
-{
-	const struct upstream *u = a->worker->shared->upstream;
-	const struct pq_parameter parameters[] = {
-		{"host", a->route.host->host},
-		{"hostaddr", a->route.address},
-		{"port", a->route.host->port},
-		{"user", a->user},
-		{"password", (const char *)a->password.data},
-		{"dbname", a->database},
-		{"sslmode", u->sslmode},
-		{"sslrootcert", u->sslrootcert},
-		{"sslcert", u->sslcert},
-		{"sslkey", u->sslkey},
-		{"sslcrl", u->sslcrl},
-		{"gssencmode", "disable"},
-		{"application_name", application_name},
-		{NULL, NULL},
-	};
-
-	return pq_connect(a->worker, parameters,
-		a->worker->shared->config->server_connect_timeout_ms, events, a);
-}
-
 bool aside_open(struct aside *a)
 {
 	static const struct pq_events events = {.connected = on_connected, .notice = on_notice};
 
 	pq_close(a->aside);
 	a->aside_up = false;
-	a->aside = aside_connect(a, a->application_name, &events);
+	a->aside = target_connect(&a->target, a->worker, NULL, &events, a);
 	return a->aside != NULL;
 }
 
-static char *copy_text(struct slice s)
-{
-	return strndup(s.len > 0 ? (const char *)s.data : "", s.len);
-}
-
-/* A slice into the request's text becomes one into ours. */
 static void move_slice(struct slice *s, const uint8_t *from, const uint8_t *to)
 {
 	if (s->data)
 		s->data = to + (s->data - from);
 }
 
-static void copy_statement(struct aside *a, const struct aside_request *r)
+/* A slice into the request's text becomes one into ours. */
+static void copy_statement(struct aside_job *j, const struct aside_request *r)
 {
-	struct statement_aside *d = &a->statement.aside;
+	struct statement_aside *d = &j->statement.aside;
 	struct slice *slices[] = {
-		&a->statement.text, &d->index, &d->table, &d->partition, &d->scope};
+		&j->statement.text, &d->index, &d->table, &d->partition, &d->scope};
 
-	bytes_put_slice(&a->text, r->text);
-	bytes_put_u8(&a->text, 0);
-	a->statement = *r->statement;
-	if (bytes_failed(&a->text))
+	bytes_put_slice(&j->text, r->text);
+	bytes_put_u8(&j->text, 0);
+	if (!r->statement || bytes_failed(&j->text))
 		return;
+	j->statement = *r->statement;
 	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
-		move_slice(slices[i], r->text.data, a->text.data);
-	a->statement.aside.n_blanks = 0;
+		move_slice(slices[i], r->text.data, j->text.data);
+	j->statement.aside.n_blanks = 0;
 }
 
-static void init_bytes(struct aside *a)
+static bool take_request(struct aside *a, const struct aside_request *r)
 {
-	bytes_init(&a->text, SIZE_MAX / 2);
-	bytes_init(&a->path, NAMES_MAX);
-	bytes_init(&a->name, NAMES_MAX);
-	bytes_init(&a->password, 65536);
-	bytes_init(&a->settings, 4u * 1024 * 1024);
-	bytes_init(&a->changes, 4u * 1024 * 1024);
-	bytes_init(&a->error, ERROR_MAX);
-	bytes_init(&a->leftovers, NAMES_MAX);
-	bytes_init(&a->leftover_names, NAMES_MAX);
-}
+	struct aside_job *j = &a->job;
 
-static void copy_request(struct aside *a, const struct aside_request *r)
-{
-	a->session = r->session;
-	a->route = *r->route;
-	a->server_pid = r->server_pid;
-	a->dialect = r->dialect;
-	a->wanted_relation = r->relation;
-	a->wanted_index = r->index;
-	a->user = copy_text(r->user);
-	a->database = copy_text(r->database.len > 0 ? r->database : r->user);
-	if (asprintf(&a->application_name, "pgaside/%.*s", (int)r->application_name.len,
-		    r->application_name.len > 0 ? (const char *)r->application_name.data : "") < 0)
-		a->application_name = NULL;
-	bytes_put_slice(&a->password, r->password);
-	bytes_put_u8(&a->password, 0);
-	bytes_put_slice(&a->settings, r->settings);
-	copy_statement(a, r);
-}
-
-static bool is_complete(const struct aside *a)
-{
-	return a->user && a->database && a->application_name && !bytes_failed(&a->text) &&
-	       !bytes_failed(&a->password) && !bytes_failed(&a->settings);
+	init_job(j);
+	j->mode = r->mode;
+	j->hold = r->hold;
+	j->look_only = r->look_only;
+	j->dialect = r->dialect;
+	j->wanted_relation = r->relation;
+	j->wanted_index = r->index;
+	bytes_put_slice(&j->settings, r->settings);
+	copy_statement(j, r);
+	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
 static void on_limit(void *arg)
 {
 	struct aside *a = arg;
 
+	/* The same timer is the pause before another try. */
+	if (a->state == ASIDE_CLEANING && !a->watching) {
+		aside_settings_begin(a);
+		return;
+	}
 	log_event(LOG_LEVEL_ERROR, "cleanup_unfinished",
-		"session=%llu state=%s reason=\"cleanup_timeout is over; it goes on in the "
-		"background\"",
-		(unsigned long long)a->session, aside_state_name(a->state));
-	aside_report(a, a->in_the_way ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
+		"session=%llu reason=\"cleanup_timeout is over; it goes on in the background\"",
+		(unsigned long long)a->session);
+	aside_tell(a, a->job.in_the_way ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
 }
 
-struct aside *aside_start(struct worker *w, const struct aside_request *request,
-	const struct aside_events *events, void *owner)
+struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,
+	uint64_t session, const struct aside_request *request, const struct aside_events *events,
+	void *owner)
 {
 	struct aside *a = calloc(1, sizeof(*a));
 
@@ -305,11 +311,11 @@ struct aside *aside_start(struct worker *w, const struct aside_request *request,
 	a->worker = w;
 	a->events = *events;
 	a->owner = owner;
-	a->started_ms = timer_now_ms();
-	init_bytes(a);
-	copy_request(a, request);
+	a->session = session;
+	a->server_pid = server_pid;
 	a->limit_timer = timer_new(w->base, on_limit, a);
-	if (!a->limit_timer || !is_complete(a) || !aside_watch_open(a) || !aside_open(a)) {
+	if (!a->limit_timer || !target_copy(&a->target, target) || !take_request(a, request) ||
+		!aside_watch_open(a) || !aside_open(a)) {
 		free_aside(a);
 		return NULL;
 	}
@@ -321,24 +327,40 @@ struct aside *aside_start(struct worker *w, const struct aside_request *request,
 	return a;
 }
 
+bool aside_next(struct aside *a, const struct aside_request *request)
+{
+	if (a->state != ASIDE_TOLD || a->cancelled || !pq_is_connected(a->aside) ||
+		!pq_is_connected(a->watch))
+		return false;
+	release_job(&a->job);
+	a->again = take_request(a, request);
+	return a->again;
+}
+
 void aside_cancel(struct aside *a)
 {
-	if (a->cancelled || a->told)
+	if (a->cancelled || a->job.told)
 		return;
 	a->cancelled = true;
 	if (a->state == ASIDE_RUNNING || a->state == ASIDE_REPAIRING)
 		aside_watch_cancel(a);
+	else if (a->state == ASIDE_READY)
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 }
 
 void aside_abandon(struct aside *a)
 {
 	a->owner = NULL;
+	a->abandoned = true;
 	aside_cancel(a);
-	a->told = true;
 }
 
 void aside_cancel_all(struct worker *w)
 {
-	for (struct aside *a = w->asides; a; a = a->next)
+	struct aside *next;
+
+	for (struct aside *a = w->asides; a; a = next) {
+		next = a->next;
 		aside_cancel(a);
+	}
 }

@@ -1,17 +1,21 @@
 /*
  * aside.h - one statement being run on a connection of its own.
  *
- *   CONNECTING -> SETTINGS -> LOOKING -> [REPAIRING] -> RUNNING -> VERIFYING -> ENDED
- *        |            |          |            |            |           |
- *        +------------+----------+------------+---> CLEANING <---------+  -> ENDED
+ *   CONNECTING -> SETTINGS -> [READY] -> LOOKING -> [REPAIRING] -> RUNNING -> VERIFYING -> TOLD
+ *                    ^  ^                   |            |            |           |         |  |
+ *                    |  +---- retry ---- CLEANING <------+------------+-----------+         |  |
+ *                    |                      |                                               |  |
+ *                    |                      +-----------------------------------------> TOLD|  |
+ *                    +---------------------------- another statement ---------------------- +  |
+ *                                                                                       ENDED <+
  *
- * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's
- * own. LOOKING finds the relation, its indexes, and what is in the way. REPAIRING drops an INVALID
- * leftover of the wanted name. RUNNING is the statement, watched. VERIFYING asks whether the index
- * is valid. CLEANING drops what a failure has left.
+ * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's own. READY
+ * waits for aside_go(). LOOKING finds the relation, its indexes, and what is in the way. REPAIRING drops an
+ * INVALID leftover of the wanted name. RUNNING is the statement, watched. VERIFYING asks whether the index
+ * is valid. CLEANING drops what a failure has left. Every state before TOLD may go to CLEANING.
  *
- * Lives on a worker, which it may keep alive longer than the session that began it. It never
- * touches the session's own connections.
+ * Lives on a worker, which it may keep alive longer than the session that began it. It never touches the
+ * session's own connections.
  */
 #ifndef PGASIDE_ASIDE_H
 #define PGASIDE_ASIDE_H
@@ -24,18 +28,23 @@
 
 struct aside;
 struct bytes;
-struct upstream_route;
+struct target;
 struct worker;
 
-/* Everything here is copied by aside_start(). */
+enum aside_mode {
+	ASIDE_NOW,  /* while its transaction is open: obstacles are looked for */
+	ASIDE_OWED, /* after COMMIT: its relation is the OID, whatever it is called by now */
+	ASIDE_UNDO, /* drops the index with the OID `index`, which this program has made */
+};
+
+/* Everything here is copied. */
 struct aside_request {
-	uint64_t session; /* for the log */
-	const struct upstream_route *route;
-	struct slice user, database, password, application_name;
+	enum aside_mode mode;
+	bool hold;	       /* stop in READY */
+	bool look_only;	       /* only find out whether the relation is visible: ends in NOT_NOW if so */
 	struct slice settings; /* name, zero, value, zero, ... of the server connection; with role
 				  and session_authorization */
-	int server_pid;	       /* of the server connection */
-	struct slice text;     /* what to run: one statement, perhaps with comments */
+	struct slice text;     /* one statement, perhaps with comments; none for UNDO */
 	const struct statement *statement; /* the same, recognised; its slices point into `text` */
 	struct sql_dialect dialect;
 	uint32_t relation; /* OID to which the server connection resolves the table; 0 = none */
@@ -53,35 +62,58 @@ struct aside_outcome {
 	enum aside_result result;
 	enum placement_obstacle obstacle;
 	struct slice error; /* body of an ErrorResponse; borrowed inside the callback */
+	uint32_t made;	    /* OID of the index that was made; 0 = none */
 };
 
 struct aside_events {
+	/* It stands in READY. */
+	void (*ready)(void *owner);
 	/* The body of a NoticeResponse of the statement. */
 	void (*notice)(void *owner, struct slice body);
-	/* Called once, from the loop, unless abandoned. Clean-up may go on afterwards. */
+	/* Called once a statement, from the loop, unless abandoned. Clean-up may go on afterwards. */
 	void (*done)(void *owner, const struct aside_outcome *outcome);
 };
 
-/* NULL without memory. The aside frees itself after `done`. */
-struct aside *aside_start(struct worker *w, const struct aside_request *request,
-	const struct aside_events *events, void *owner);
+/* `server_pid` is the backend of the server connection; `session` is for the log. NULL without memory. */
+struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,
+	uint64_t session, const struct aside_request *request, const struct aside_events *events,
+	void *owner);
+/* From READY on. */
+void aside_go(struct aside *a);
+/*
+ * From inside `done`: runs another statement on the same connections. False when they are needed to clean up or
+ * lost; then another aside is to be started. An aside that gets no other statement frees itself.
+ */
+bool aside_next(struct aside *a, const struct aside_request *request);
 /* The client wants it cancelled: `done` follows with 57014, unless it is too late. */
 void aside_cancel(struct aside *a);
-/* The owner is gone: no event any more; the statement is cancelled and what it left is cleaned up.
+/*
+ * The owner is gone: no event any more; the statement is cancelled, and what it made or left is dropped.
  */
 void aside_abandon(struct aside *a);
 /* The worker must end: every aside is cancelled and cleaned up. */
 void aside_cancel_all(struct worker *w);
 
 /*
- * The question that finds the relation and its indexes, for the server connection as for the aside
- * connection. Parameters: $1 a possibly qualified name, $2 the name of a new index or "". No row:
- * there is no such relation. Columns: OID of the table; its indexes as "oid:valid,.."; OID of the
- * index named; whether that is valid; OID of its table; kind of the first.
+ * The question that finds the relation and its indexes, for the server connection as for the aside connection.
+ * Parameters: $1 a possibly qualified name, $2 the name of a new index or "". No row: there is no such
+ * relation. Columns: see enum.
  */
+enum aside_lookup_column {
+	LOOKUP_TABLE,	    /* OID */
+	LOOKUP_INDEXES,	    /* "oid:valid,oid:valid" of the table */
+	LOOKUP_INDEX,	    /* OID of the index named, or of what has the new index's name */
+	LOOKUP_INDEX_VALID, /* and ready */
+	LOOKUP_INDEX_TABLE, /* OID of its table; NULL when it is no index */
+	LOOKUP_KIND,	    /* relkind of the table */
+	LOOKUP_SCHEMA,	    /* quoted */
+	LOOKUP_NAME,	    /* of the table, quoted */
+	LOOKUP_OWNED,	    /* the role may do this to the table */
+	LOOKUP_TEMPORARY,   /* the role may make temporary tables */
+	LOOKUP_COLUMNS,
+};
 const char *aside_lookup_sql(const struct statement *s);
-/* Writes the parameters for it, each with a zero byte. False when the statement's names are not
- * understood. */
+/* Writes the parameters for it, each with a zero byte. False when the statement's names are not understood. */
 bool aside_lookup_parameters(
 	const struct statement *s, struct sql_dialect d, struct bytes *path, struct bytes *name);
 

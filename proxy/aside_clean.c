@@ -13,33 +13,85 @@
 #include "aside_state.h"
 #include "config.h"
 #include "log.h"
+#include "message.h"
 #include "timer.h"
 
 #define LOOK_AGAIN_MS 200u
+#define RETRY_MS 200u /* the first pause; each further one is twice as long */
 
 static void drop_next(struct aside *a);
 
+/* Locks and deadlocks may be gone next time; nothing else is worth another try. */
+static bool worth_another_try(const struct aside *a)
+{
+	const struct aside_job *j = &a->job;
+
+	return !a->cancelled && !j->told && (j->mode != ASIDE_NOW || !j->in_the_way) &&
+		j->tries < a->worker->shared->config->aside_retries &&
+		(strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0);
+}
+
+static void try_again(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+	unsigned pause = RETRY_MS << j->tries;
+
+	j->tries++;
+	j->hold = false;
+	j->in_the_way = false;
+	j->building = 0;
+	j->relation = 0;
+	aside_watch_stop(a);
+	log_event(LOG_LEVEL_WARNING, "aside_retry",
+		"session=%llu sqlstate=%s try=%u pause_ms=%u", (unsigned long long)a->session,
+		j->sqlstate, j->tries, pause);
+	bytes_clear(&j->error);
+	timer_start(a->limit_timer, pause);
+}
+
 static void finish(struct aside *a)
 {
-	aside_report(
-		a, a->in_the_way && !a->cancelled ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
-	aside_end(a);
+	if (worth_another_try(a) && pq_is_connected(a->aside))
+		try_again(a);
+	else
+		aside_finish(a,
+			a->job.in_the_way && !a->cancelled && a->job.mode == ASIDE_NOW
+				? ASIDE_NOT_NOW
+				: ASIDE_FAILED,
+			OBSTACLE_LOCK);
 }
 
 /* Nothing can have been left: the statement was never sent. */
 static bool never_ran(enum aside_state state)
 {
-	return state == ASIDE_CONNECTING || state == ASIDE_SETTINGS || state == ASIDE_LOOKING;
+	return state != ASIDE_REPAIRING && state != ASIDE_RUNNING && state != ASIDE_VERIFYING;
+}
+
+/* Outside of the transaction's own time, waiting for it is a deadlock as any other. */
+static void call_it_a_deadlock(struct aside *a)
+{
+	bytes_clear(&a->job.error);
+	message_put_field(&a->job.error, 'S', "ERROR");
+	message_put_field(&a->job.error, 'V', "ERROR");
+	message_put_field(&a->job.error, 'C', "40P01");
+	message_put_field(&a->job.error, 'M', "deadlock detected");
+	message_put_field(&a->job.error, 'D',
+		"The statement waits for a session that waits for a lock of this session, such as "
+		"an advisory lock.");
+	bytes_put_u8(&a->job.error, 0);
+	memcpy(a->job.sqlstate, "40P01", 6);
 }
 
 void aside_clean_up(struct aside *a)
 {
 	enum aside_state before = a->state;
 
-	if (before == ASIDE_CLEANING || before == ASIDE_ENDED)
+	if (before == ASIDE_CLEANING || before == ASIDE_TOLD || before == ASIDE_ENDED)
 		return;
 	aside_enter(a, ASIDE_CLEANING);
-	if (never_ran(before) || a->relation == 0) {
+	if (a->job.in_the_way && a->job.mode != ASIDE_NOW && !a->cancelled)
+		call_it_a_deadlock(a);
+	if (never_ran(before) || a->job.relation == 0) {
 		finish(a);
 		return;
 	}
@@ -72,17 +124,17 @@ static bool ends_with_ccold(const char *name)
 /* Columns of a row: OID, name, quoted name, somebody is building on that table. */
 static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 {
-	const char *wanted = (const char *)bytes_view(&a->name).data;
+	const char *wanted = (const char *)bytes_view(&a->job.name).data;
 	bool valid = false;
-	bool old = aside_index_was_there(a, oid, &valid);
+	bool old = aside_index_was_there(&a->job, oid, &valid);
 
-	if (a->too_many)
-		return oid == a->building;
-	switch (a->statement.kind) {
+	if (a->job.too_many)
+		return oid == a->job.building;
+	switch (a->job.statement.kind) {
 	case STATEMENT_CREATE_INDEX:
-		return !old && (!wanted[0] || strcmp(wanted, name) == 0);
+		return oid == a->job.made || (!old && (!wanted[0] || strcmp(wanted, name) == 0));
 	case STATEMENT_DROP_INDEX:
-		return oid == a->named_index && valid;
+		return oid == a->job.named_index && valid;
 	case STATEMENT_REINDEX:
 		return !old || (valid && ends_with_ccold(name));
 	default:
@@ -95,14 +147,14 @@ static bool collect(struct aside *a, const struct pq_result *r)
 {
 	bool doubtful = false;
 
-	bytes_clear(&a->leftovers);
+	bytes_clear(&a->job.leftovers);
 	for (int i = 0; i < r->n_rows; i++) {
 		uint32_t oid = aside_oid(pq_value(r, i, 0));
 
 		if (!is_ours(a, oid, pq_value(r, i, 1)))
 			continue;
-		if (oid == a->building || pq_value(r, i, 3)[0] == 'f')
-			bytes_put_cstr(&a->leftovers, pq_value(r, i, 2));
+		if (oid == a->job.building || oid == a->job.made || pq_value(r, i, 3)[0] == 'f')
+			bytes_put_cstr(&a->job.leftovers, pq_value(r, i, 2));
 		else
 			doubtful = true;
 	}
@@ -111,7 +163,7 @@ static bool collect(struct aside *a, const struct pq_result *r)
 
 static void on_listed(void *owner, const struct pq_result *r);
 
-/* INVALID indexes of the table. $2 is our own backend: it may hold its lock for a moment longer. */
+/* INVALID indexes of the table, and the one that nobody wants any more ($3). $2 is our own backend: it may hold its lock for a moment longer. */
 static const char invalid_sql[] =
 	"SELECT i.indexrelid, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
@@ -120,16 +172,18 @@ static const char invalid_sql[] =
 	"WHERE d.datname = pg_catalog.current_database())) "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
 	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-	"WHERE i.indrelid = $1::oid AND NOT i.indisvalid AND c.relkind = 'i'";
+	"WHERE i.indrelid = $1::oid AND (NOT i.indisvalid OR i.indexrelid = $3::oid) "
+	"AND c.relkind = 'i'";
 
 static void list(struct aside *a)
 {
-	char oid[16], pid[16];
-	const char *parameters[] = {oid, pid};
+	char oid[16], pid[16], made[16];
+	const char *parameters[] = {oid, pid, made};
 
-	snprintf(oid, sizeof(oid), "%u", a->relation);
+	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
-	pq_query_params(a->aside, invalid_sql, parameters, 2, on_listed, a);
+	snprintf(made, sizeof(made), "%u", a->job.made);
+	pq_query_params(a->aside, invalid_sql, parameters, 3, on_listed, a);
 }
 
 static void on_waited(void *owner, const struct pq_result *r)
@@ -158,7 +212,7 @@ static void on_listed(void *owner, const struct pq_result *r)
 static void on_dropped(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
-	struct slice name = bytes_view(&a->leftovers);
+	struct slice name = bytes_view(&a->job.leftovers);
 	size_t len = strlen((const char *)name.data);
 
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
@@ -168,7 +222,7 @@ static void on_dropped(void *owner, const struct pq_result *r)
 		start_over(a);
 		return;
 	}
-	bytes_consume(&a->leftovers, len + 1);
+	bytes_consume(&a->job.leftovers, len + 1);
 	drop_next(a);
 }
 
@@ -176,12 +230,12 @@ static void drop_next(struct aside *a)
 {
 	char *sql;
 
-	if (bytes_length(&a->leftovers) == 0) {
+	if (bytes_length(&a->job.leftovers) == 0) {
 		finish(a);
 		return;
 	}
 	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s",
-		    (const char *)bytes_view(&a->leftovers).data) < 0) {
+		    (const char *)bytes_view(&a->job.leftovers).data) < 0) {
 		finish(a);
 		return;
 	}

@@ -12,23 +12,23 @@ uint32_t aside_oid(const char *text)
 }
 
 /* Reads "16385:t,16390:f". */
-void aside_indexes_read(struct aside *a, const char *list)
+void aside_indexes_read(struct aside_job *j, const char *list)
 {
 	const char *at = list ? list : "";
 
-	a->n_before = 0;
-	a->too_many = false;
+	j->n_before = 0;
+	j->too_many = false;
 	while (*at) {
 		char *end;
 		unsigned long oid = strtoul(at, &end, 10);
 
 		if (*end != ':')
 			return;
-		if (a->n_before == ASIDE_MAX_INDEXES) {
-			a->too_many = true;
+		if (j->n_before == ASIDE_MAX_INDEXES) {
+			j->too_many = true;
 			return;
 		}
-		a->before[a->n_before++] =
+		j->before[j->n_before++] =
 			(struct aside_index){.oid = (uint32_t)oid, .valid = end[1] == 't'};
 		at = end + 2;
 		if (*at == ',')
@@ -36,12 +36,12 @@ void aside_indexes_read(struct aside *a, const char *list)
 	}
 }
 
-bool aside_index_was_there(const struct aside *a, uint32_t oid, bool *valid)
+bool aside_index_was_there(const struct aside_job *j, uint32_t oid, bool *valid)
 {
-	for (unsigned i = 0; i < a->n_before; i++) {
-		if (a->before[i].oid != oid)
+	for (unsigned i = 0; i < j->n_before; i++) {
+		if (j->before[i].oid != oid)
 			continue;
-		*valid = a->before[i].valid;
+		*valid = j->before[i].valid;
 		return true;
 	}
 	return false;

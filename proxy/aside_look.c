@@ -7,26 +7,43 @@
 #include <string.h>
 
 #include "aside_state.h"
+#include "message.h"
 #include "sql_name.h"
 
 #define INDEX_LIST                                                                              \
 	"(SELECT pg_catalog.string_agg(i.indexrelid::text || CASE WHEN i.indisvalid THEN ':t' " \
 	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)"
 
-/* $1 names a table, $2 an index that is to be in the same schema. */
-static const char table_sql[] =
-	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, c.relkind "
-	"FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class x "
-	"ON x.relnamespace = c.relnamespace AND x.relname = $2::text "
-	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid = x.oid "
-	"WHERE c.oid = pg_catalog.to_regclass($1::text)";
+#define COLUMNS                                                                                    \
+	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "          \
+	"c.relkind, pg_catalog.quote_ident(s.nspname), pg_catalog.quote_ident(c.relname), "         \
+	"pg_catalog.pg_has_role(c.relowner, 'USAGE') AND "                                          \
+	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                               \
+	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "           \
+	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
-/* $1 names an index; $2 is not used. */
+/* An index that is to be in the same schema. */
+#define FROM_TABLE                                                                                 \
+	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "      \
+	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace = c.relnamespace "                       \
+	"AND x.relname = $2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace "   \
+	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid = x.oid WHERE "
+
+#define FROM_INDEX                                                                                 \
+	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid = n.indrelid "              \
+	"JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "                                 \
+	"JOIN pg_catalog.pg_class x ON x.oid = n.indexrelid "                                       \
+	"JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace WHERE $2::text IS NOT NULL AND "
+
+static const char table_sql[] =
+	COLUMNS FROM_TABLE "c.oid = pg_catalog.to_regclass($1::text)";
 static const char index_sql[] =
-	"SELECT c.oid, " INDEX_LIST
-	", n.indexrelid, n.indisvalid AND n.indisready, n.indrelid, c.relkind "
-	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid = n.indrelid "
-	"WHERE n.indexrelid = pg_catalog.to_regclass($1::text) AND $2::text IS NOT NULL";
+	COLUMNS FROM_INDEX "n.indexrelid = pg_catalog.to_regclass($1::text)";
+/* The same by OID. */
+static const char table_oid_sql[] = COLUMNS FROM_TABLE "c.oid = $1::oid";
+static const char index_oid_sql[] = COLUMNS FROM_INDEX "n.indexrelid = $1::oid";
+
+#define LOOKUP_INDEX_NAME LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */
 
 static bool names_an_index(const struct statement *s)
 {
@@ -142,8 +159,7 @@ static enum placement_obstacle obstacle_of(const char *word)
 
 static void not_now(struct aside *a, enum placement_obstacle obstacle)
 {
-	aside_report(a, ASIDE_NOT_NOW, obstacle);
-	aside_end(a);
+	aside_finish(a, ASIDE_NOT_NOW, obstacle);
 }
 
 static void on_obstacle(void *owner, const struct pq_result *r)
@@ -165,32 +181,114 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 static void ask_for_obstacles(struct aside *a)
 {
 	char pid[16], table[16], index[16];
-	const char *parameters[] = {pid, class_of(&a->statement), table, index};
+	const char *parameters[] = {pid, class_of(&a->job.statement), table, index};
 
 	snprintf(pid, sizeof(pid), "%d", a->server_pid);
-	snprintf(table, sizeof(table), "%u", a->relation);
-	snprintf(index, sizeof(index), "%u", a->named_index);
+	snprintf(table, sizeof(table), "%u", a->job.relation);
+	snprintf(index, sizeof(index), "%u", a->job.named_index);
 	pq_query_params(a->watch, obstacle_sql, parameters, 4, on_obstacle, a);
 }
 
 /* What the server connection has found, inside its transaction, against what everybody sees. */
 static void compare_with_server(struct aside *a)
 {
-	if (a->wanted_relation == 0 && a->relation != 0) {
+	struct aside_job *j = &a->job;
+
+	if (j->wanted_relation == 0 && j->relation != 0)
 		/* The transaction has dropped or renamed it. */
-		aside_fail(a, "42P01", "the relation does not exist any more in this transaction",
-			NULL);
-	} else if (a->relation != a->wanted_relation) {
-		aside_report(a, ASIDE_INVISIBLE, OBSTACLE_NONE);
-		aside_end(a);
-	} else if (a->relation == 0) {
+		aside_fail(a, "42P01", "the relation does not exist any more in this transaction", NULL);
+	else if (j->relation != j->wanted_relation)
+		aside_finish(a, ASIDE_INVISIBLE, OBSTACLE_NONE);
+	else if (j->relation == 0)
 		/* There is no such relation: the statement itself says that best. */
 		aside_run(a);
-	} else if (a->named_index != a->wanted_index) {
+	else if (j->look_only)
+		not_now(a, OBSTACLE_NONE);
+	else if (j->named_index != j->wanted_index)
 		not_now(a, OBSTACLE_NAME);
-	} else {
+	else
 		ask_for_obstacles(a);
+}
+
+static bool is_true(const char *value)
+{
+	return value && value[0] == 't';
+}
+
+static void take_lookup(struct aside_job *j, const struct pq_result *r)
+{
+	if (r->n_rows == 0)
+		return;
+	j->relation = aside_oid(pq_value(r, 0, LOOKUP_TABLE));
+	aside_indexes_read(j, pq_value(r, 0, LOOKUP_INDEXES));
+	j->named_index = aside_oid(pq_value(r, 0, LOOKUP_INDEX));
+	j->named_valid = is_true(pq_value(r, 0, LOOKUP_INDEX_VALID));
+	j->named_table = aside_oid(pq_value(r, 0, LOOKUP_INDEX_TABLE));
+}
+
+/* Puts another name in the place of one in the statement. */
+static void rename_in(struct aside_job *j, struct slice name, const char *now)
+{
+	struct slice text = bytes_view(&j->text);
+	size_t before = (size_t)(name.data - text.data);
+	struct bytes renamed;
+
+	bytes_init(&renamed, SIZE_MAX / 2);
+	bytes_put(&renamed, text.data, before);
+	bytes_put(&renamed, now, strlen(now));
+	bytes_put(&renamed, name.data + name.len, text.len - before - name.len);
+	bytes_release(&j->text);
+	j->text = renamed;
+	j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
+}
+
+/* The relation was dropped by the very transaction that owes this: then it is done. */
+static void done_by_itself(struct aside *a)
+{
+	struct bytes notice;
+
+	bytes_init(&notice, 1024);
+	message_put_field(&notice, 'S', "NOTICE");
+	message_put_field(&notice, 'V', "NOTICE");
+	message_put_field(&notice, 'C', "00000");
+	message_put_field(&notice, 'M',
+		"the relation of a statement that was to run at COMMIT was dropped by the same "
+		"transaction");
+	bytes_put_u8(&notice, 0);
+	if (a->owner && a->job.mode == ASIDE_OWED)
+		a->events.notice(a->owner, bytes_view(&notice));
+	bytes_release(&notice);
+	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
+}
+
+/* Under whatever names the relations have now, the statement is about the ones it named then. */
+static void run_by_oid(struct aside *a, const struct pq_result *r)
+{
+	struct aside_job *j = &a->job;
+	char *name;
+
+	if (j->mode == ASIDE_UNDO) {
+		if (asprintf(&name, "DROP INDEX CONCURRENTLY IF EXISTS %s",
+			    pq_value(r, 0, LOOKUP_INDEX_NAME)) < 0)
+			name = NULL;
+		bytes_clear(&j->text);
+		bytes_put_cstr(&j->text, name ? name : "");
+		j->statement.kind = STATEMENT_DROP_INDEX;
+		j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
+	} else if (names_an_index(&j->statement)) {
+		name = strdup(pq_value(r, 0, LOOKUP_INDEX_NAME));
+		rename_in(j, j->statement.aside.index, name ? name : "");
+	} else {
+		if (asprintf(&name, "%s.%s", pq_value(r, 0, LOOKUP_SCHEMA),
+			    pq_value(r, 0, LOOKUP_NAME)) < 0)
+			name = NULL;
+		rename_in(j, j->statement.aside.table, name ? name : "");
 	}
+	if (name && !bytes_failed(&j->text))
+		aside_run(a);
+	else
+		aside_fail(a, "53200", "out of memory", NULL);
+	free(name);
 }
 
 static void on_found(void *owner, const struct pq_result *r)
@@ -201,30 +299,55 @@ static void on_found(void *owner, const struct pq_result *r)
 		aside_fail_with(a, r);
 		return;
 	}
-	if (r->n_rows > 0) {
-		a->relation = aside_oid(pq_value(r, 0, 0));
-		aside_indexes_read(a, pq_value(r, 0, 1));
-		a->named_index = aside_oid(pq_value(r, 0, 2));
-		a->named_valid = pq_value(r, 0, 3) && pq_value(r, 0, 3)[0] == 't';
-		a->named_table = aside_oid(pq_value(r, 0, 4));
-	}
-	if (a->cancelled)
+	take_lookup(&a->job, r);
+	if (a->cancelled && a->job.mode != ASIDE_UNDO)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-	else
+	else if (a->job.mode == ASIDE_NOW)
 		compare_with_server(a);
+	else if (a->job.relation == 0)
+		done_by_itself(a);
+	else
+		run_by_oid(a, r);
+}
+
+static void look_up_oid(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+	bool by_index = j->mode == ASIDE_UNDO || names_an_index(&j->statement);
+	char oid[16];
+	const char *parameters[] = {oid, (const char *)bytes_view(&j->name).data};
+
+	snprintf(oid, sizeof(oid), "%u", by_index ? j->wanted_index : j->wanted_relation);
+	pq_query_params(
+		a->aside, by_index ? index_oid_sql : table_oid_sql, parameters, 2, on_found, a);
+}
+
+static bool read_names(struct aside_job *j)
+{
+	bytes_clear(&j->path);
+	bytes_clear(&j->name);
+	if (j->mode != ASIDE_UNDO)
+		return aside_lookup_parameters(&j->statement, j->dialect, &j->path, &j->name);
+	bytes_put_u8(&j->name, 0);
+	return !bytes_failed(&j->name);
 }
 
 void aside_look(struct aside *a)
 {
+	struct aside_job *j = &a->job;
 	const char *parameters[2];
 
 	aside_enter(a, ASIDE_LOOKING);
-	if (!aside_lookup_parameters(&a->statement, a->dialect, &a->path, &a->name)) {
-		aside_fail(a, "0A000", "pgaside does not understand the names in this statement",
-			NULL);
+	/* Another try has its names already, and its text may have been changed to them. */
+	if (j->tries == 0 && !read_names(j)) {
+		aside_fail(a, "0A000", "pgaside does not understand the names in this statement", NULL);
 		return;
 	}
-	parameters[0] = (const char *)bytes_view(&a->path).data;
-	parameters[1] = (const char *)bytes_view(&a->name).data;
-	pq_query_params(a->aside, aside_lookup_sql(&a->statement), parameters, 2, on_found, a);
+	if (j->mode != ASIDE_NOW) {
+		look_up_oid(a);
+		return;
+	}
+	parameters[0] = (const char *)bytes_view(&j->path).data;
+	parameters[1] = (const char *)bytes_view(&j->name).data;
+	pq_query_params(a->aside, aside_lookup_sql(&j->statement), parameters, 2, on_found, a);
 }

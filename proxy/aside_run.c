@@ -17,14 +17,14 @@ static void on_finished(void *owner, const struct pq_result *r);
 
 static bool is_cic(const struct aside *a)
 {
-	return a->statement.kind == STATEMENT_CREATE_INDEX;
+	return a->job.statement.kind == STATEMENT_CREATE_INDEX;
 }
 
 /* An INVALID index of the wanted name on the wanted table: what an earlier build has left. */
 static bool has_leftover(const struct aside *a)
 {
-	return is_cic(a) && a->named_index != 0 && !a->named_valid &&
-	       a->named_table == a->relation && !a->repaired;
+	return is_cic(a) && a->worker->shared->config->repair_invalid && a->job.named_index != 0 && !a->job.named_valid &&
+	       a->job.named_table == a->job.relation && !a->job.repaired;
 }
 
 static void on_repaired(void *owner, const struct pq_result *r)
@@ -37,7 +37,7 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	}
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
-		a->named_index, r->ok ? "yes" : "no", r->sqlstate);
+		a->job.named_index, r->ok ? "yes" : "no", r->sqlstate);
 	run_statement(a);
 }
 
@@ -84,8 +84,8 @@ static void repair(struct aside *a)
 	const char *parameters[] = {oid};
 
 	aside_enter(a, ASIDE_REPAIRING);
-	a->repaired = true;
-	snprintf(oid, sizeof(oid), "%u", a->named_index);
+	a->job.repaired = true;
+	snprintf(oid, sizeof(oid), "%u", a->job.named_index);
 	pq_query_params(a->aside, leftover_sql, parameters, 1, on_leftover_named, a);
 }
 
@@ -100,22 +100,28 @@ void aside_run(struct aside *a)
 
 static void run_statement(struct aside *a)
 {
+	static const char *const modes[] = {
+		[ASIDE_NOW] = "now", [ASIDE_OWED] = "at_commit", [ASIDE_UNDO] = "undo"};
+	struct slice text = a->job.statement.text;
 	char quoted[700];
-	struct slice text = a->statement.text;
 
 	aside_enter(a, ASIDE_RUNNING);
 	log_event(LOG_LEVEL_INFO, "aside_start",
-		"session=%llu database=%s placement=now server_pid=%d aside_pid=%d statement=%s",
-		(unsigned long long)a->session, a->database, a->server_pid, a->aside_pid,
+		"session=%llu database=%s placement=%s server_pid=%d aside_pid=%d statement=%s",
+		(unsigned long long)a->session, a->target.database, modes[a->job.mode],
+		a->server_pid, a->aside_pid,
 		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
-	pq_query(a->aside, (const char *)a->text.data, on_finished, a);
+	pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);
 }
 
 static void succeed(struct aside *a)
 {
-	aside_watch_stop(a);
-	aside_report(a, ASIDE_DONE, OBSTACLE_NONE);
-	aside_end(a);
+	/* Nobody is left who wants it: the transaction that did has ended without us. */
+	if (a->abandoned && a->job.mode == ASIDE_NOW && a->job.made != 0) {
+		aside_fail(a, "57014", "the client is gone", NULL);
+		return;
+	}
+	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
 }
 
 /* Columns: OID, valid and ready, name. */
@@ -125,12 +131,22 @@ static const char verify_sql[] =
 
 static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
 {
-	const char *wanted = (const char *)bytes_view(&a->name).data;
+	const char *wanted = (const char *)bytes_view(&a->job.name).data;
 	bool valid;
 
 	if (wanted[0])
 		return strcmp(wanted, pq_value(r, row, 2)) == 0;
-	return !aside_index_was_there(a, aside_oid(pq_value(r, row, 0)), &valid);
+	return !aside_index_was_there(&a->job, aside_oid(pq_value(r, row, 0)), &valid);
+}
+
+/* With IF NOT EXISTS the index is for everybody who asked for it: it is nobody's to undo. */
+static void note_made(struct aside *a, uint32_t oid)
+{
+	bool valid;
+
+	if (!a->job.statement.aside.if_not_exists &&
+		!aside_index_was_there(&a->job, oid, &valid))
+		a->job.made = oid;
 }
 
 /*
@@ -146,11 +162,15 @@ static void on_verified(void *owner, const struct pq_result *r)
 		return;
 	}
 	for (int i = 0; i < r->n_rows; i++) {
-		if (!is_wanted(a, r, i) || pq_value(r, i, 1)[0] == 't')
+		if (!is_wanted(a, r, i))
 			continue;
-		a->named_index = aside_oid(pq_value(r, i, 0));
-		a->named_table = a->relation;
-		a->named_valid = false;
+		if (pq_value(r, i, 1)[0] == 't') {
+			note_made(a, aside_oid(pq_value(r, i, 0)));
+			continue;
+		}
+		a->job.named_index = aside_oid(pq_value(r, i, 0));
+		a->job.named_table = a->job.relation;
+		a->job.named_valid = false;
 		if (has_leftover(a))
 			repair(a);
 		else
@@ -168,7 +188,7 @@ static void verify(struct aside *a)
 	const char *parameters[] = {oid};
 
 	aside_enter(a, ASIDE_VERIFYING);
-	snprintf(oid, sizeof(oid), "%u", a->relation);
+	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	pq_query_params(a->aside, verify_sql, parameters, 1, on_verified, a);
 }
 
@@ -178,7 +198,7 @@ static void on_finished(void *owner, const struct pq_result *r)
 
 	if (!r->ok)
 		aside_fail_with(a, r);
-	else if (is_cic(a) && a->relation != 0)
+	else if (is_cic(a) && a->job.relation != 0)
 		verify(a);
 	else
 		succeed(a);

@@ -79,16 +79,16 @@ static void put_difference(struct aside *a, const struct pq_result *r, struct sl
 		return;
 	memcpy(copy, name.data, name.len);
 	copy[name.len] = '\0';
-	if (find_setting(&a->settings, copy, &wanted) && !(here && slice_is(wanted, here)))
-		put_setting(&a->changes, name, wanted);
+	if (find_setting(&a->job.settings, copy, &wanted) && !(here && slice_is(wanted, here)))
+		put_setting(&a->job.changes, name, wanted);
 }
 
 static void put_role(struct aside *a, const char *name, const char *usual)
 {
 	struct slice wanted;
 
-	if (find_setting(&a->settings, name, &wanted) && !slice_is(wanted, usual))
-		put_setting(&a->changes, slice_str(name), wanted);
+	if (find_setting(&a->job.settings, name, &wanted) && !slice_is(wanted, usual))
+		put_setting(&a->job.changes, slice_str(name), wanted);
 }
 
 static void put_timeout(struct aside *a, const char *name, unsigned ms)
@@ -98,13 +98,13 @@ static void put_timeout(struct aside *a, const char *name, unsigned ms)
 	if (ms == 0)
 		return;
 	snprintf(value, sizeof(value), "%ums", ms);
-	put_setting(&a->changes, slice_str(name), slice_str(value));
+	put_setting(&a->job.changes, slice_str(name), slice_str(value));
 }
 
 static void compare(struct aside *a, const struct pq_result *r)
 {
 	const struct config *config = a->worker->shared->config;
-	struct cursor c = cursor_over(bytes_view(&a->settings));
+	struct cursor c = cursor_over(bytes_view(&a->job.settings));
 	struct slice name, value;
 
 	put_difference(a, r, slice_str("client_encoding"));
@@ -114,8 +114,8 @@ static void compare(struct aside *a, const struct pq_result *r)
 	put_timeout(a, "lock_timeout", config->aside_lock_timeout_ms);
 	put_timeout(a, "statement_timeout", config->aside_statement_timeout_ms);
 	/* The server itself notices when pgaside is gone, and ends the build. */
-	put_setting(&a->changes, slice_str("client_connection_check_interval"), slice_str("10s"));
-	put_role(a, "session_authorization", a->user);
+	put_setting(&a->job.changes, slice_str("client_connection_check_interval"), slice_str("10s"));
+	put_role(a, "session_authorization", a->target.user);
 	put_role(a, "role", "none");
 }
 
@@ -132,12 +132,12 @@ static bool is_fatal(struct slice name)
 static void on_applied(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
-	struct cursor c = cursor_over(bytes_view(&a->changes));
+	struct cursor c = cursor_over(bytes_view(&a->job.changes));
 	struct slice name, value;
 
-	cursor_bytes(&c, a->next_change);
+	cursor_bytes(&c, a->job.next_change);
 	next_setting(&c, &name, &value);
-	a->next_change += name.len + value.len + 2;
+	a->job.next_change += name.len + value.len + 2;
 	if (r->ok) {
 		apply_next(a);
 	} else if (r->lost || is_fatal(name)) {
@@ -152,16 +152,13 @@ static void on_applied(void *owner, const struct pq_result *r)
 
 static void apply_next(struct aside *a)
 {
-	struct cursor c = cursor_over(bytes_view(&a->changes));
+	struct cursor c = cursor_over(bytes_view(&a->job.changes));
 	struct slice name, value;
 	const char *parameters[2];
 
-	cursor_bytes(&c, a->next_change);
+	cursor_bytes(&c, a->job.next_change);
 	if (!next_setting(&c, &name, &value)) {
-		if (a->state == ASIDE_CLEANING)
-			aside_clean_up_on(a);
-		else
-			aside_look(a);
+		aside_settings_done(a);
 		return;
 	}
 	/* Both are zero-terminated where they are. */
@@ -183,17 +180,30 @@ static void on_shown(void *owner, const struct pq_result *r)
 	apply_next(a);
 }
 
+static void on_reset(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->ok)
+		pq_query(a->aside, "SHOW ALL", on_shown, a);
+	else
+		aside_fail_with(a, r);
+}
+
+/* The connection may have served another statement, under other settings. */
 void aside_settings_begin(struct aside *a)
 {
 	aside_enter(a, ASIDE_SETTINGS);
-	pq_query(a->aside, "SHOW ALL", on_shown, a);
+	bytes_clear(&a->job.changes);
+	a->job.next_change = 0;
+	pq_query(a->aside, "DISCARD ALL", on_reset, a);
 }
 
 void aside_settings_role(struct aside *a)
 {
-	bytes_clear(&a->changes);
-	a->next_change = 0;
-	put_role(a, "session_authorization", a->user);
+	bytes_clear(&a->job.changes);
+	a->job.next_change = 0;
+	put_role(a, "session_authorization", a->target.user);
 	put_role(a, "role", "none");
 	apply_next(a);
 }

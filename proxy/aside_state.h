@@ -8,20 +8,21 @@
 #include "bytes.h"
 #include "err.h"
 #include "pq.h"
-#include "upstream.h"
+#include "target.h"
 #include "worker.h"
 
-#define ASIDE_MAX_INDEXES \
-	512u /* on one table; more are not told apart, so nothing is dropped then */
+#define ASIDE_MAX_INDEXES 512u /* on one table; more are not told apart, so nothing is dropped then */
 
 enum aside_state {
 	ASIDE_CONNECTING,
 	ASIDE_SETTINGS,
+	ASIDE_READY,
 	ASIDE_LOOKING,
 	ASIDE_REPAIRING,
 	ASIDE_RUNNING,
 	ASIDE_VERIFYING,
 	ASIDE_CLEANING,
+	ASIDE_TOLD,
 	ASIDE_ENDED,
 };
 
@@ -33,31 +34,18 @@ struct aside_index {
 
 struct timer;
 
-struct aside {
-	struct aside *next, **link; /* the worker's asides */
-	struct worker *worker;	    /* borrowed */
-	enum aside_state state;
-	struct aside_events events;
-	void *owner;	  /* borrowed; NULL when abandoned or told */
-	uint64_t session; /* for the log */
-
+/* What belongs to the statement at hand, not to the connections. */
+struct aside_job {
+	enum aside_mode mode;
+	bool hold, look_only;
 	struct bytes text;	    /* owned, zero-terminated */
 	struct statement statement; /* its slices point into `text` */
 	struct sql_dialect dialect;
 	struct bytes path, name; /* owned: parameters of the look-up */
-	struct upstream_route route;
-	char *user, *database, *application_name; /* owned */
-	struct bytes password;			  /* owned, wiped */
-	struct bytes settings;			  /* owned: what the server connection has */
-	struct bytes changes;			  /* owned: what is to be replayed, same form */
+	struct bytes settings;	 /* owned: what the server connection has */
+	struct bytes changes;	 /* owned: what is to be replayed, same form */
 	size_t next_change;
-	int server_pid;
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
-
-	struct pq *aside; /* owned */
-	struct pq *watch; /* owned */
-	bool aside_up, watch_up;
-	int aside_pid;
 
 	uint32_t relation;
 	uint32_t named_index; /* the index of the wanted name: before the statement */
@@ -67,56 +55,74 @@ struct aside {
 	unsigned n_before;
 	bool too_many;	   /* more indexes than that */
 	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
+	uint32_t made;
 
-	struct timer *watch_timer; /* owned */
-	struct timer *limit_timer; /* owned: the end of patience with clean-up */
-	unsigned watch_ms;	   /* until the next look */
+	bool in_the_way; /* the transaction blocks the statement: it was cancelled for that */
+	bool repaired;	 /* once is enough */
+	bool told;	 /* `done` was called */
+	unsigned tries;
+	uint64_t started_ms;
 	uint64_t blocked_since_ms;
 	uint64_t told_blocker_ms;
-	uint64_t started_ms;
-	bool watching;	    /* a look is under way */
-	bool cancelled;	    /* by the client, or because the owner is gone */
-	bool in_the_way;    /* the transaction blocks the statement: it was cancelled for that */
-	bool cancel_due;    /* pg_cancel_backend is still to be sent */
-	bool repaired;	    /* once is enough */
-	bool told;	    /* `done` was called */
-	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
+	struct bytes error;	/* owned: the body of the ErrorResponse to report; empty = success */
+	char sqlstate[6];	/* of that */
 	struct bytes leftovers; /* owned: quoted names still to be dropped, zero-terminated each */
-	struct bytes leftover_names; /* owned: all of them, for the hint */
+};
+
+struct aside {
+	struct aside *next, **link; /* the worker's asides */
+	struct worker *worker;	    /* borrowed */
+	enum aside_state state;
+	struct aside_events events;
+	void *owner; /* borrowed; NULL when abandoned or told */
+	uint64_t session;
+	struct target target; /* owned */
+	int server_pid;
+
+	struct pq *aside; /* owned */
+	struct pq *watch; /* owned */
+	bool aside_up, watch_up;
+	int aside_pid;
+
+	struct timer *watch_timer; /* owned */
+	struct timer *limit_timer; /* owned: the end of patience with clean-up; the pause before a retry */
+	unsigned watch_ms;	   /* until the next look */
+	bool watching;		   /* a look is under way */
+	bool cancel_due;	   /* pg_cancel_backend is still to be sent */
+	bool cancelled;		   /* by the client, or because the owner is gone */
+	bool abandoned;
+	bool again; /* another statement was given from inside `done` */
+	struct aside_job job;
 };
 
 void aside_enter(struct aside *a, enum aside_state state);
 const char *aside_state_name(enum aside_state state);
-/* Ends it with an error of our own. */
+/* Ends the statement with an error of our own: cleans up if it may have run, and reports. */
 void aside_fail(struct aside *a, const char *sqlstate, const char *message, const char *hint);
 /* The same with the error of a result. */
 void aside_fail_with(struct aside *a, const struct pq_result *r);
-/* Something went wrong; `error` is set: cleans up if the statement may have run, and reports. */
-void aside_clean_up(struct aside *a);
-/* Tells the owner, once. */
-void aside_report(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
-/* Nothing left to do: frees it from the loop. */
-void aside_end(struct aside *a);
-/* A connection to the server that the client has, as the client's user. NULL without memory. */
-struct pq *aside_connect(
-	struct aside *a, const char *application_name, const struct pq_events *events);
+/* Tells the owner, once a statement. */
+void aside_tell(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
+/* Tells, and goes on with another statement or ends. */
+void aside_finish(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
 /* Opens the aside connection (again). False without memory. */
 bool aside_open(struct aside *a);
-/* One of both connections stands or has failed: the phase goes on. */
+/* One of both connections stands: goes on when both do. */
 void aside_on_connected(struct aside *a);
 
-/* aside_settings.c: makes the aside connection like the server connection, then calls aside_look().
- */
+/* aside_settings.c: makes the aside connection like the server connection. */
 void aside_settings_begin(struct aside *a);
-/* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on().
- */
+/* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on(). */
 void aside_settings_role(struct aside *a);
+/* aside.c: the settings are done. */
+void aside_settings_done(struct aside *a);
 
 /* aside_look.c: relation, indexes, obstacles; then runs. */
 void aside_look(struct aside *a);
 /* aside_run.c: the statement, its verification. */
 void aside_run(struct aside *a);
-/* aside_clean.c */
+/* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */
+void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);
 
 /* aside_watch.c */
@@ -127,8 +133,8 @@ void aside_watch_stop(struct aside *a);
 void aside_watch_cancel(struct aside *a);
 
 /* aside_indexes.c: reading and comparing lists of indexes. */
-void aside_indexes_read(struct aside *a, const char *list);
-bool aside_index_was_there(const struct aside *a, uint32_t oid, bool *valid);
+void aside_indexes_read(struct aside_job *j, const char *list);
+bool aside_index_was_there(const struct aside_job *j, uint32_t oid, bool *valid);
 uint32_t aside_oid(const char *text);
 
 #endif

@@ -80,16 +80,16 @@ static void tell_blocker(struct aside *a, const char *who)
 	uint64_t now = timer_now_ms();
 	char quoted[600];
 
-	if (a->blocked_since_ms == 0)
-		a->blocked_since_ms = now;
-	if (now - a->blocked_since_ms < 1000)
+	if (a->job.blocked_since_ms == 0)
+		a->job.blocked_since_ms = now;
+	if (now - a->job.blocked_since_ms < 1000)
 		return;
-	if (a->told_blocker_ms != 0 && now - a->told_blocker_ms < TELL_BLOCKER_MS)
+	if (a->job.told_blocker_ms != 0 && now - a->job.told_blocker_ms < TELL_BLOCKER_MS)
 		return;
-	a->told_blocker_ms = now;
+	a->job.told_blocker_ms = now;
 	log_event(LOG_LEVEL_INFO, "aside_waits",
 		"session=%llu waited_ms=%llu state=%s blocked_by=%s",
-		(unsigned long long)a->session, (unsigned long long)(now - a->blocked_since_ms),
+		(unsigned long long)a->session, (unsigned long long)(now - a->job.blocked_since_ms),
 		aside_state_name(a->state),
 		log_quote(quoted, sizeof(quoted), who ? who : "", who ? (unsigned)strlen(who) : 0));
 }
@@ -105,10 +105,10 @@ static void on_deadlock(struct aside *a)
 	log_event(LOG_LEVEL_INFO, "aside_in_the_way",
 		"session=%llu state=%s reason=\"it waits for the client's own transaction\"",
 		(unsigned long long)a->session, aside_state_name(a->state));
-	a->in_the_way = true;
+	a->job.in_the_way = true;
 	if (a->state == ASIDE_CLEANING) {
 		/* Only the end of that transaction helps, and that needs our answer. */
-		aside_report(a, ASIDE_NOT_NOW, OBSTACLE_LOCK);
+		aside_tell(a, ASIDE_NOT_NOW, OBSTACLE_LOCK);
 		look_later(a);
 		return;
 	}
@@ -130,18 +130,18 @@ static void on_looked(void *owner, const struct pq_result *r)
 		return;
 	if (r->ok && r->n_rows == 1) {
 		if (pq_value(r, 0, 2) && a->state == ASIDE_RUNNING)
-			a->building = aside_oid(pq_value(r, 0, 2));
+			a->job.building = aside_oid(pq_value(r, 0, 2));
 		if (is_true(pq_value(r, 0, 1)))
 			tell_blocker(a, pq_value(r, 0, 3));
 		else
-			a->blocked_since_ms = 0;
-		if (is_true(pq_value(r, 0, 0)) && !a->told) {
+			a->job.blocked_since_ms = 0;
+		if (is_true(pq_value(r, 0, 0)) && !a->job.told) {
 			on_deadlock(a);
 			return;
 		}
 	}
 	/* A cancel that came between two waits was missed: it is sent until the statement ends. */
-	if (a->cancel_due || (a->state == ASIDE_RUNNING && (a->cancelled || a->in_the_way)))
+	if (a->cancel_due || (a->state == ASIDE_RUNNING && (a->cancelled || a->job.in_the_way)))
 		send_cancel(a);
 	else
 		look_later(a);
@@ -222,7 +222,7 @@ static bool connect_watch(struct aside *a)
 
 	pq_close(a->watch);
 	a->watch_up = false;
-	a->watch = aside_connect(a, "pgaside/watch", &events);
+	a->watch = target_connect(&a->target, a->worker, "pgaside/watch", &events, a);
 	return a->watch != NULL;
 }
 
@@ -235,8 +235,8 @@ bool aside_watch_open(struct aside *a)
 void aside_watch_start(struct aside *a)
 {
 	a->watching = true;
-	a->blocked_since_ms = 0;
-	a->told_blocker_ms = 0;
+	a->job.blocked_since_ms = 0;
+	a->job.told_blocker_ms = 0;
 	a->watch_ms = WATCH_FIRST_MS;
 	timer_start(a->watch_timer, a->watch_ms);
 }

@@ -26,6 +26,15 @@ enum config_allow {
 enum config_native {
 	NATIVE_PASS
 };
+enum config_conflict {
+	CONFLICT_AT_COMMIT,
+	CONFLICT_INLINE,
+	CONFLICT_ERROR,
+};
+enum config_rollback {
+	ROLLBACK_UNDO,
+	ROLLBACK_KEEP,
+};
 enum config_notify {
 	NOTIFY_NOTICE,
 	NOTIFY_OFF
@@ -54,6 +63,11 @@ struct config {
 	size_t max_statement_size; /* bytes */
 
 	bool aside;
+	enum config_conflict conflict;
+	enum config_rollback on_rollback;
+	bool repair_invalid;
+	unsigned aside_retries;
+	unsigned undo_timeout_ms;
 	enum config_notify notify;
 	unsigned aside_lock_timeout_ms;	     /* 0 = inherit */
 	unsigned aside_statement_timeout_ms; /* 0 = inherit */

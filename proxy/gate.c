@@ -1,39 +1,47 @@
 #include "gate.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "aside.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
 #include "prepared.h"
+#include "settle.h"
 #include "timer.h"
 
 #define TELL_MS 10000u
 #define TEXT_LIMIT ((size_t)1 << 31)
 
 #define TO(state) (1u << (state))
+#define NEXT_UNIT (TO(GATE_OPEN) | TO(GATE_UNIT) | TO(GATE_ASKING))
 
 static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
 	[GATE_OPEN] = {"open", TO(GATE_ANSWERS)},
-	[GATE_ANSWERS] = {"answers", TO(GATE_OPEN) | TO(GATE_SYNC) | TO(GATE_ASKING)},
-	[GATE_SYNC] = {"sync", TO(GATE_OPEN) | TO(GATE_ASKING)},
-	[GATE_ASKING] = {"asking", TO(GATE_OPEN) | TO(GATE_RESOLVING) | TO(GATE_FAILING)},
-	[GATE_RESOLVING] = {"resolving", TO(GATE_OPEN) | TO(GATE_ASIDE) | TO(GATE_FAILING)},
-	[GATE_ASIDE] = {"aside", TO(GATE_SETTLING)},
-	[GATE_SETTLING] = {"settling", TO(GATE_OPEN) | TO(GATE_FAILING) | TO(GATE_INLINE)},
-	[GATE_FAILING] = {"failing", TO(GATE_OPEN)},
+	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC) | TO(GATE_PREPARING)},
+	[GATE_SYNC] = {"sync", NEXT_UNIT | TO(GATE_PREPARING)},
+	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+	[GATE_ASKING] = {"asking", NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_FAILING) |
+			TO(GATE_INLINE) | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING)},
+	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_FAILING) | TO(GATE_INLINE) |
+			TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING) | TO(GATE_SETTLING)},
 	[GATE_INLINE] = {"inline", TO(GATE_OPEN)},
+	[GATE_PREPARING] = {"preparing", TO(GATE_KEEPING)},
+	[GATE_SETTLING] = {"settling", TO(GATE_KEEPING)},
 };
 
 void gate_enter(struct session *s, enum gate_state state)
 {
 	struct gate *g = s->gate;
 
+	if (state == g->state && state != GATE_OPEN)
+		return;
 	assert(states[g->state].next & TO(state));
 	log_event(LOG_LEVEL_DEBUG, "gate_state", "session=%llu from=%s to=%s",
 		(unsigned long long)s->id, states[g->state].name, states[state].name);
@@ -42,47 +50,51 @@ void gate_enter(struct session *s, enum gate_state state)
 		timer_stop(g->timer);
 }
 
-void gate_decide(struct session *s, enum flow_action head, enum gate_state next)
+void gate_send_empty(struct session *s, char type)
 {
-	s->gate->decided = true;
-	s->gate->head = head;
-	gate_enter(s, next);
-	relay_resume(s);
-}
+	struct bytes message;
 
-static void tell_wait(struct session *s)
-{
-	log_event(LOG_LEVEL_INFO, "gate_waits",
-		"session=%llu state=%s waited_ms=%llu answers_outstanding=%u",
-		(unsigned long long)s->id, states[s->gate->state].name,
-		(unsigned long long)(timer_now_ms() - s->gate->closed_ms), s->dialogue.count);
-}
-
-/* A bare Sync is all that it takes to hold off idle_in_transaction_session_timeout. */
-static void keep_alive(struct session *s)
-{
-	struct bytes sync;
-
-	if (s->dialogue.count > 0)
-		return;
-	bytes_init(&sync, 16);
-	message_put_empty(&sync, 'S');
-	relay_send_server(s, &sync);
-	bytes_release(&sync);
+	bytes_init(&message, 16);
+	message_put_empty(&message, type);
+	relay_send_server(s, &message);
+	bytes_release(&message);
 }
 
 static void on_timer(void *arg)
 {
 	struct session *s = arg;
 	struct gate *g = s->gate;
+	bool idle = g->state == GATE_ASIDE || g->state == GATE_PREPARING || g->state == GATE_SETTLING;
 
-	if (g->state == GATE_ASIDE && g->keep_alive_ms > 0) {
-		keep_alive(s);
+	if (idle && g->keep_alive_ms > 0) {
+		/* A bare Sync is all that it takes to hold off the idle timeouts. */
+		if (s->dialogue.count == 0)
+			gate_send_empty(s, 'S');
 		timer_start(g->timer, g->keep_alive_ms);
-	} else if (g->state != GATE_ASIDE) {
-		tell_wait(s);
-		timer_start(g->timer, TELL_MS);
+		return;
 	}
+	log_event(LOG_LEVEL_INFO, "gate_waits",
+		"session=%llu state=%s waited_ms=%llu answers_outstanding=%u",
+		(unsigned long long)s->id, states[g->state].name,
+		(unsigned long long)(timer_now_ms() - g->closed_ms), s->dialogue.count);
+	timer_start(g->timer, TELL_MS);
+}
+
+static void on_undo_timer(void *arg)
+{
+	gate_undo_is_late(arg);
+}
+
+static void init_buffers(struct gate *g)
+{
+	bytes_init(&g->head, 64u * 1024);
+	bytes_init(&g->portal, 64u * 1024);
+	bytes_init(&g->prepared, 64u * 1024);
+	bytes_init(&g->text, TEXT_LIMIT);
+	bytes_init(&g->settings, 4u * 1024 * 1024);
+	bytes_init(&g->error, 1024u * 1024);
+	bytes_init(&g->complete, 1024);
+	bytes_init(&g->target.password, 0);
 }
 
 static struct gate *gate_of(struct session *s)
@@ -95,17 +107,29 @@ static struct gate *gate_of(struct session *s)
 	if (!g)
 		return NULL;
 	g->timer = timer_new(s->worker->base, on_timer, s);
-	if (!g->timer) {
+	g->undo_timer = timer_new(s->worker->base, on_undo_timer, s);
+	if (!g->timer || !g->undo_timer) {
+		timer_free(g->timer);
+		timer_free(g->undo_timer);
 		free(g);
 		return NULL;
 	}
-	bytes_init(&g->portal, 64u * 1024);
-	bytes_init(&g->prepared, 64u * 1024);
-	bytes_init(&g->text, TEXT_LIMIT);
-	bytes_init(&g->settings, 4u * 1024 * 1024);
-	bytes_init(&g->error, 1024u * 1024);
+	init_buffers(g);
 	s->gate = g;
 	return g;
+}
+
+bool gate_has_target(struct session *s)
+{
+	struct target *t = &s->gate->target;
+
+	return t->user ||
+		target_init(t, &s->route, bytes_view(&s->startup), bytes_view(&s->password));
+}
+
+bool gate_is_engaged(const struct session *s)
+{
+	return !ledger_is_empty(&s->ledger);
 }
 
 static void close_gate(struct session *s, bool extended)
@@ -113,15 +137,15 @@ static void close_gate(struct session *s, bool extended)
 	struct gate *g = s->gate;
 
 	g->extended = extended;
-	g->decided = false;
-	g->failed_before = false;
-	g->finished = false;
+	g->lone = true;
+	g->own_block = g->block_open = false;
+	g->failed_before = g->failed = g->portal_lost = false;
+	g->keep_alive_ms = 0;
 	g->closed_ms = timer_now_ms();
 	gate_enter(s, GATE_ANSWERS);
 	timer_start(g->timer, TELL_MS);
 }
 
-/* Copies the text, since the message may move, and recognises the statement in the copy. */
 static bool take_text(struct session *s, struct slice text)
 {
 	struct gate *g = gate_of(s);
@@ -130,26 +154,51 @@ static bool take_text(struct session *s, struct slice text)
 		return false;
 	bytes_clear(&g->text);
 	bytes_put_slice(&g->text, text);
-	return !bytes_failed(&g->text) &&
-	       statement_first(bytes_view(&g->text), s->dialect, &g->statement) &&
-	       statement_is_aside(&g->statement);
+	return !bytes_failed(&g->text);
+}
+
+static bool is_word(struct slice text, size_t at, const char *word)
+{
+	size_t len = strlen(word);
+
+	return len <= text.len - at && strncasecmp((const char *)text.data + at, word, len) == 0;
+}
+
+/* The client answers COPY .. FROM STDIN with data, which we cannot hold back. */
+static bool takes_copy_data(struct session *s, struct slice text)
+{
+	struct statement_iterator it;
+	struct statement st;
+
+	statement_iterator_init(&it, text, s->dialect);
+	while (statement_next(&it, &st)) {
+		if (st.kind != STATEMENT_OTHER || !is_word(st.text, 0, "copy"))
+			continue;
+		for (size_t i = 4; i + 5 <= st.text.len; i++)
+			if (is_word(st.text, i, "stdin"))
+				return true;
+	}
+	return false;
 }
 
 bool gate_meets_query(struct session *s, struct slice text)
 {
 	struct statement_summary sum = statement_summarise(text, s->dialect);
 
-	if (sum.unsure || sum.n_asides == 0)
+	if (sum.unsure || (sum.n_asides == 0 && !(gate_is_engaged(s) && sum.n_controls > 0)))
 		return false;
-	if (sum.n_pieces > 1) {
+	if (sum.n_pieces > 1 && takes_copy_data(s, text)) {
 		log_event(LOG_LEVEL_WARNING, "not_taken_aside",
-			"session=%llu reason=\"more than one statement in a Query\" statements=%zu",
-			(unsigned long long)s->id, sum.n_pieces);
+			"session=%llu reason=\"COPY FROM STDIN in the same Query\"",
+			(unsigned long long)s->id);
 		return false;
 	}
 	if (!take_text(s, text))
 		return false;
 	close_gate(s, false);
+	s->gate->lone = sum.n_pieces == 1;
+	s->gate->own_block = !s->gate->lone && sum.n_controls == 0;
+	statement_iterator_init(&s->gate->pieces, bytes_view(&s->gate->text), s->dialect);
 	return true;
 }
 
@@ -160,16 +209,24 @@ static void set_name(struct bytes *to, struct slice name)
 	bytes_put_u8(to, 0);
 }
 
-bool gate_meets_execute(
-	struct session *s, struct slice portal, struct slice statement, struct slice text)
+bool gate_meets_execute(struct session *s, struct slice message, struct slice portal,
+	struct slice statement, struct slice text)
 {
+	struct gate *g;
+
 	if (!take_text(s, text))
 		return false;
-	set_name(&s->gate->portal, portal);
-	set_name(&s->gate->prepared, statement);
-	if (bytes_failed(&s->gate->portal) || bytes_failed(&s->gate->prepared))
+	g = s->gate;
+	if (!statement_first(bytes_view(&g->text), s->dialect, &g->unit) ||
+		!(statement_is_aside(&g->unit) || gate_is_engaged(s)))
 		return false;
-	s->gate->unnamed = portal.len == 0;
+	set_name(&g->portal, portal);
+	set_name(&g->prepared, statement);
+	bytes_clear(&g->head);
+	bytes_put_slice(&g->head, message);
+	if (bytes_failed(&g->portal) || bytes_failed(&g->prepared) || bytes_failed(&g->head))
+		return false;
+	g->unnamed = portal.len == 0;
 	close_gate(s, true);
 	return true;
 }
@@ -179,44 +236,27 @@ bool gate_is_busy(const struct session *s)
 	return s->gate && s->gate->state != GATE_OPEN;
 }
 
-bool gate_head_is_decided(const struct session *s)
-{
-	return s->gate && s->gate->decided;
-}
-
-enum flow_action gate_head(struct session *s)
-{
-	s->gate->decided = false;
-	return s->gate->head;
-}
-
-/* A Sync outside of a transaction makes the server forget the portal: it is bound again. */
-static void bind_again(struct session *s)
+void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,
+	const struct question *questions, unsigned n, gate_fn then)
 {
 	struct gate *g = s->gate;
-	struct bytes message;
+	struct bytes messages;
 
-	bytes_init(&message, 256u * 1024);
-	message_put_bind(&message, (const char *)bytes_view(&g->portal).data,
-		(const char *)bytes_view(&g->prepared).data, NULL, 0);
-	g->bind_answer = true;
-	relay_send_server(s, &message);
-	bytes_release(&message);
+	g->then = then;
+	inquiry_init(&g->inquiry, on_row, g);
+	bytes_init(&messages, TEXT_LIMIT);
+	inquiry_write(&messages, close_portal, questions, n);
+	gate_enter(s, GATE_ASKING);
+	relay_send_server(s, &messages);
+	bytes_release(&messages);
 }
 
-/* Everything is answered: the status is true. */
-static void decide(struct session *s, bool after_sync)
+void gate_when_quiet(struct session *s, gate_fn then)
 {
-	struct gate *g = s->gate;
-
-	g->facts = (struct placement_facts){.status = s->dialogue.status};
-	if (g->facts.status == 'T') {
-		gate_ask(s);
-		return;
-	}
-	if (g->extended && after_sync && g->facts.status == 'I')
-		bind_again(s);
-	gate_decide(s, FLOW_PASS, GATE_OPEN);
+	s->gate->then = then;
+	gate_enter(s, GATE_KEEPING);
+	if (s->dialogue.count == 0)
+		then(s);
 }
 
 /* Outside of a transaction a pipeline that has not executed anything is as good as none. */
@@ -231,28 +271,49 @@ static bool needs_sync(const struct session *s)
 
 static void step_answers(struct session *s)
 {
-	struct bytes sync;
-
 	if (s->dialogue.count > 0)
 		return;
 	if (!needs_sync(s)) {
-		decide(s, false);
+		gate_begin(s);
 		return;
 	}
 	gate_enter(s, GATE_SYNC);
-	bytes_init(&sync, 16);
-	message_put_empty(&sync, 'S');
-	relay_send_server(s, &sync);
-	bytes_release(&sync);
+	gate_send_empty(s, 'S');
 }
 
-/*
- * A statement of the same pipeline has failed: the server would have skipped everything up to the
- * client's Sync, this statement too.
- */
-static void skip_to_sync(struct session *s)
+static void step_sync(struct session *s)
 {
-	s->discarding = true;
+	if (s->dialogue.count > 0)
+		return;
+	if (s->gate->failed_before) {
+		/* The server would have skipped everything up to the client's Sync, this message too. */
+		s->discarding = true;
+		gate_enter(s, GATE_OPEN);
+		relay_resume(s);
+		return;
+	}
+	s->gate->portal_lost = s->dialogue.status == 'I';
+	gate_begin(s);
+}
+
+static void step_unit(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->extended ? g->completed || g->failed : s->dialogue.count == 0)
+		gate_control_done(s);
+}
+
+static void step_failing(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!g->failed || (!g->extended && s->dialogue.count > 0))
+		return;
+	if (!g->extended) {
+		gate_unit_done(s);
+		return;
+	}
 	gate_enter(s, GATE_OPEN);
 	relay_resume(s);
 }
@@ -268,24 +329,27 @@ void gate_step(struct session *s)
 		step_answers(s);
 		break;
 	case GATE_SYNC:
-		if (s->dialogue.count == 0 && g->failed_before)
-			skip_to_sync(s);
-		else if (s->dialogue.count == 0)
-			decide(s, true);
+		step_sync(s);
+		break;
+	case GATE_UNIT:
+		step_unit(s);
 		break;
 	case GATE_ASKING:
-	case GATE_RESOLVING:
 		if (g->inquiry.done)
-			gate_ask_answered(s);
+			g->then(s);
 		break;
-	case GATE_SETTLING:
+	case GATE_KEEPING:
 		if (s->dialogue.count == 0)
-			gate_settle(s);
+			g->then(s);
+		break;
+	case GATE_FAILING:
+		step_failing(s);
 		break;
 	case GATE_OPEN:
 	case GATE_ASIDE:
-	case GATE_FAILING:
 	case GATE_INLINE:
+	case GATE_PREPARING:
+	case GATE_SETTLING:
 		break;
 	}
 }
@@ -298,35 +362,125 @@ bool gate_wants(const struct session *s, uint8_t type)
 		return false;
 	switch (g->state) {
 	case GATE_OPEN:
-		return g->bind_answer && (type == '2' || type == 'E');
+		return (g->bind_answer && (type == '2' || type == 'E')) ||
+			(gate_is_engaged(s) && (type == 'C' || type == 'E'));
 	case GATE_ANSWERS:
 	case GATE_SYNC:
 		return type == 'E';
+	case GATE_UNIT:
+		return type == 'E' || type == 'C' || type == 'G';
 	case GATE_ASKING:
-	case GATE_RESOLVING:
 	case GATE_ASIDE:
-	case GATE_SETTLING:
+	case GATE_KEEPING:
 	case GATE_FAILING:
 	case GATE_INLINE:
+	case GATE_PREPARING:
+	case GATE_SETTLING:
 		return true;
 	}
 	return false;
 }
 
-static enum flow_action bind_message(struct gate *g, uint8_t type)
+static void note_complete(struct gate *g, struct slice message)
 {
-	g->bind_answer = g->bind_answer && type != '2' && type != 'E';
-	return type == '2' ? FLOW_DROP : FLOW_PASS;
+	struct slice tag;
+
+	g->completed = true;
+	if (!query_decode(frame_body(message), &tag))
+		return;
+	snprintf(g->tag, sizeof(g->tag), "%.*s", (int)tag.len, (const char *)tag.data);
+	bytes_clear(&g->complete);
+	bytes_put_slice(&g->complete, message);
 }
 
-/* The one ErrorResponse that the server must send: its fields are the aside's. Notices before it
- * are the refusal's own. */
+/* Something may not be there yet because it is owed: the client is told so. */
+static enum flow_action explain(struct session *s, struct slice message)
+{
+	static const char *const states_of_absence[] = {"42704", "42P01", "42P07", "42P10"};
+	const struct ledger_entry *owed = s->ledger.owed;
+	struct slice state;
+	char hint[400];
+	size_t place;
+	bool explains = false;
+
+	if (!owed || !error_field(frame_body(message), 'C', &state))
+		return FLOW_PASS;
+	for (size_t i = 0; i < sizeof(states_of_absence) / sizeof(states_of_absence[0]); i++)
+		explains |= slice_is(state, states_of_absence[i]);
+	if (!explains)
+		return FLOW_PASS;
+	snprintf(hint, sizeof(hint), "pgaside will run this statement after COMMIT only: %.*s",
+		(int)owed->statement.text.len, (const char *)owed->statement.text.data);
+	place = message_begin(&s->down.substitute, 'E');
+	error_put_changed(&s->down.substitute, frame_body(message), 0, hint);
+	message_end(&s->down.substitute, place);
+	return FLOW_REPLACE;
+}
+
+static enum flow_action open_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+	bool drop = g->bind_answer && type == '2';
+
+	if (type == '2' || type == 'E')
+		g->bind_answer = false;
+	if (type == 'C')
+		note_complete(g, message);
+	if (type == 'E' && gate_is_engaged(s))
+		return explain(s, message);
+	return drop ? FLOW_DROP : FLOW_PASS;
+}
+
+/* An error of one statement of several: its position is counted from the beginning of them all. */
+static enum flow_action unit_error(struct session *s, struct slice message)
+{
+	struct gate *g = s->gate;
+	unsigned long offset = g->extended ? 0 : gate_unit_offset(g);
+	size_t place;
+
+	g->failed = true;
+	if (offset == 0)
+		return FLOW_PASS;
+	place = message_begin(&s->down.substitute, 'E');
+	error_put_changed(&s->down.substitute, frame_body(message), offset, NULL);
+	message_end(&s->down.substitute, place);
+	return FLOW_REPLACE;
+}
+
+static enum flow_action unit_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+	struct bytes fail;
+	size_t place;
+
+	switch (type) {
+	case 'Z':
+		return FLOW_DROP;
+	case 'E':
+		return unit_error(s, message);
+	case 'C':
+		note_complete(g, message);
+		return g->hold_complete ? FLOW_DROP : FLOW_PASS;
+	case 'G':
+		bytes_init(&fail, 256);
+		place = message_begin(&fail, 'f');
+		bytes_put_cstr(&fail, "pgaside: COPY FROM STDIN beside an aside statement");
+		message_end(&fail, place);
+		relay_send_server(s, &fail);
+		bytes_release(&fail);
+		return FLOW_DROP;
+	default:
+		return FLOW_PASS;
+	}
+}
+
+/* The one ErrorResponse that the server must send: its fields are ours. Notices before it are the refusal's own. */
 static enum flow_action failing_message(struct session *s, uint8_t type)
 {
 	struct gate *g = s->gate;
 	size_t place;
 
-	if (type == 'N')
+	if (type == 'N' || (type == 'Z' && g->failed))
 		return FLOW_DROP;
 	if (type == 'C' || type == 'Z') {
 		session_close(s, "the server executed what it had to refuse");
@@ -334,10 +488,11 @@ static enum flow_action failing_message(struct session *s, uint8_t type)
 	}
 	if (type != 'E')
 		return FLOW_PASS;
+	g->failed = true;
 	place = message_begin(&s->down.substitute, 'E');
-	bytes_put_slice(&s->down.substitute, bytes_view(&g->error));
+	error_put_changed(&s->down.substitute, bytes_view(&g->error),
+		g->extended ? 0 : gate_unit_offset(g), NULL);
 	message_end(&s->down.substitute, place);
-	gate_enter(s, GATE_OPEN);
 	return FLOW_REPLACE;
 }
 
@@ -368,17 +523,20 @@ enum flow_action gate_server_message(struct session *s, uint8_t type, struct sli
 
 	switch (g->state) {
 	case GATE_OPEN:
-		return g->bind_answer ? bind_message(g, type) : FLOW_PASS;
+		return open_message(s, type, message);
 	case GATE_ANSWERS:
 		return FLOW_PASS;
 	case GATE_SYNC:
 		if (type == 'E')
 			g->failed_before = true;
 		return type == 'Z' && s->dialogue.count == 0 ? FLOW_DROP : FLOW_PASS;
+	case GATE_UNIT:
+		return unit_message(s, type, message);
 	case GATE_ASKING:
-	case GATE_RESOLVING:
 		return inquiry_take(&g->inquiry, type, frame_body(message)) ? FLOW_DROP : FLOW_PASS;
 	case GATE_ASIDE:
+	case GATE_KEEPING:
+	case GATE_PREPARING:
 	case GATE_SETTLING:
 		return type == 'Z' ? FLOW_DROP : FLOW_PASS;
 	case GATE_FAILING:
@@ -393,6 +551,23 @@ void gate_cancel(struct session *s)
 {
 	if (s->gate && s->gate->aside)
 		aside_cancel(s->gate->aside);
+	if (s->gate && s->gate->settlement)
+		settle_cancel(s->gate->settlement);
+}
+
+/* The server rolls back what the session leaves open; what was made meanwhile goes, too. */
+static void undo_alone(struct session *s)
+{
+	static const struct settlement_events none = {0};
+	struct settlement *st;
+
+	ledger_rolled_back(&s->ledger);
+	if (!gate_is_engaged(s) || !gate_has_target(s))
+		return;
+	st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id, s->dialect,
+		&s->ledger, &none, NULL);
+	if (st)
+		settle_rolled_back(st);
 }
 
 void gate_abandon(struct session *s)
@@ -402,9 +577,14 @@ void gate_abandon(struct session *s)
 	if (!g)
 		return;
 	timer_stop(g->timer);
+	timer_stop(g->undo_timer);
 	if (g->aside)
 		aside_abandon(g->aside);
+	if (g->settlement)
+		settle_abandon(g->settlement, g->commit_sent);
 	g->aside = NULL;
+	g->settlement = NULL;
+	undo_alone(s);
 }
 
 void gate_free(struct session *s)
@@ -414,11 +594,16 @@ void gate_free(struct session *s)
 	if (!g)
 		return;
 	timer_free(g->timer);
+	timer_free(g->undo_timer);
+	bytes_release(&g->head);
 	bytes_release(&g->portal);
 	bytes_release(&g->prepared);
 	bytes_release(&g->text);
 	bytes_release(&g->settings);
 	bytes_release(&g->error);
+	bytes_release(&g->complete);
+	inquiry_release(&g->inquiry);
+	target_release(&g->target);
 	free(g);
 	s->gate = NULL;
 }

@@ -1,20 +1,24 @@
 /*
- * gate.h - what stops a client's stream at an aside statement, finds the statement's place, and
- * lets the stream go on.
+ * gate.h - what stops a client's stream at an aside statement, finds the statement's place, and lets the stream go on.
  *
- *   OPEN --aside statement--> ANSWERS --> [SYNC] --> ASKING --> RESOLVING --> ASIDE --> [SETTLING]
- * --> OPEN |          |          |            |           |
- *                                +----------+----------+------------+--> FAILING / INLINE --> OPEN
+ *   OPEN --> ANSWERS --> [SYNC] --> the next unit --+--> UNIT (it goes to the server) --+--> the next unit
+ *                                                   |                                   |    or OPEN
+ *                                                   +--> ASKING -> ASIDE -> [KEEPING] --+
+ *                                                   |                 |                 |
+ *                                                   |                 +-> INLINE -------+
+ *                                                   |                 +-> FAILING ------+
+ *                                                   +--> PREPARING -> UNIT -> SETTLING -+
  *
- * ANSWERS waits for what was asked before; SYNC for the Sync that ends an open pipeline: only then
- * is the transaction status true. ASKING reads the settings of the server connection, RESOLVING its
- * pid and the relation. ASIDE is the statement on its own connection. SETTLING waits for the answer
- * to a Sync that kept the server connection alive. FAILING has sent the server the message that it
- * must refuse, and puts the aside's error into its answer. INLINE has sent the statement without
- * CONCURRENTLY.
+ * A unit is one statement of a Query, or one Execute. The gate closes at an aside statement and, while the transaction
+ * owes something, at transaction control. ANSWERS waits for what was asked before; SYNC for the Sync that
+ * ends an open pipeline: only then is the transaction status true. ASKING asks the server connection something of
+ * our own. ASIDE is a statement on its own connection; KEEPING, also behind PREPARING and SETTLING, waits for the
+ * answer to a Sync that kept the server connection alive meanwhile. INLINE has sent a statement without CONCURRENTLY. FAILING has
+ * sent the server what it must refuse, and puts our error into its answer. PREPARING opens the connections for what is
+ * owed before COMMIT goes; SETTLING runs it after COMMIT, or undoes after ROLLBACK, before the client hears of it.
  *
- * While the gate is not OPEN the statement's message is the first that the session holds, and
- * nothing of the client is forwarded.
+ * The message that closed the gate is not forwarded as it is: the gate holds a copy and sends what is due.
+ * Nothing behind it is forwarded before the gate is open again.
  */
 #ifndef PGASIDE_GATE_H
 #define PGASIDE_GATE_H
@@ -24,17 +28,16 @@
 
 struct session;
 
-/* A whole Query with this text is next. True: it is an aside statement, the gate is closed now. */
+/* A whole Query with this text is next. True: the gate is closed now and has the text. */
 bool gate_meets_query(struct session *s, struct slice text);
 /*
- * A whole Execute of this portal is next, and behind it is this aside statement, prepared under the
- * name `statement`. Closes the gate; false without memory.
+ * A whole Execute is next; behind its portal is this statement, prepared under the name `statement`. True: the gate is
+ * closed now and has a copy.
  */
-bool gate_meets_execute(
-	struct session *s, struct slice portal, struct slice statement, struct slice text);
-/* Whether it is known what becomes of the head message; and, once, what. */
-bool gate_head_is_decided(const struct session *s);
-enum flow_action gate_head(struct session *s);
+bool gate_meets_execute(struct session *s, struct slice message, struct slice portal,
+	struct slice statement, struct slice text);
+/* The open transaction owes something, or has made something that would have to be undone. */
+bool gate_is_engaged(const struct session *s);
 
 bool gate_is_busy(const struct session *s);
 /* Whether this message of the server must be seen whole. */
@@ -44,9 +47,11 @@ enum flow_action gate_server_message(struct session *s, uint8_t type, struct sli
 /* To be called after a walk of either direction: does what has become due. */
 void gate_step(struct session *s);
 
+/* The server is outside of a transaction, the gate open and the session engaged all the same. */
+void gate_transaction_ended(struct session *s);
 /* The client wants its statement cancelled. */
 void gate_cancel(struct session *s);
-/* The session ends: its aside goes on alone, to clean up. */
+/* The session ends: its aside goes on alone, to clean up, and so does what a committed transaction owes. */
 void gate_abandon(struct session *s);
 void gate_free(struct session *s);
 

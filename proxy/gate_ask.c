@@ -1,16 +1,17 @@
 /*
- * gate_ask.c - what the server connection has to say before a place is chosen: its settings, its
- * transaction's properties, its pid, and which relation the statement's names mean there.
+ * gate_ask.c - what the server connection has to say before a place is chosen: its settings, its transaction's
+ * properties, its pid, and which relation the statement's names mean there.
  *
- * The first inquiry is harmless in every transaction. The second one is a SELECT, which would take
- * a snapshot that lasts in REPEATABLE READ: it is asked in READ COMMITTED only.
+ * The first inquiry leaves no trace in any transaction. The second one is a SELECT, which takes a snapshot
+ * that lasts in REPEATABLE READ; there, though, nothing is run while the transaction is open.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "aside.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
+#include "placement.h"
 
 #define KEEP_ALIVE_LEAST_MS 100u
 
@@ -27,6 +28,11 @@ static uint64_t unit_ms(const char *unit)
 	return 1;
 }
 
+static void copy_value(char *to, size_t size, struct slice value)
+{
+	snprintf(to, size, "%.*s", (int)value.len, value.data ? (const char *)value.data : "");
+}
+
 /* A time as SHOW prints it: "0", "500ms", "5min". */
 static uint64_t time_ms(struct slice value)
 {
@@ -34,10 +40,7 @@ static uint64_t time_ms(struct slice value)
 	char *unit;
 	unsigned long long n;
 
-	if (value.len >= sizeof(text))
-		return 0;
-	memcpy(text, value.data, value.len);
-	text[value.len] = '\0';
+	copy_value(text, sizeof(text), value);
 	n = strtoull(text, &unit, 10);
 	return n * unit_ms(unit);
 }
@@ -66,7 +69,7 @@ static void note_setting(struct gate *g, struct slice name, struct slice value)
 	else if (slice_is(name, "transaction_read_only"))
 		g->facts.read_only = slice_is(value, "on");
 	else if (slice_is(name, "idle_in_transaction_session_timeout") ||
-		 slice_is(name, "idle_session_timeout"))
+		slice_is(name, "idle_session_timeout"))
 		note_idle_timeout(g, value);
 }
 
@@ -92,32 +95,95 @@ static uint32_t number(struct slice value)
 	return n;
 }
 
+static void note_lookup(struct gate_lookup *l, const struct slice *values)
+{
+	l->relation = number(values[LOOKUP_TABLE]);
+	l->index = number(values[LOOKUP_INDEX]);
+	l->index_table = number(values[LOOKUP_INDEX_TABLE]);
+	l->index_valid = slice_is(values[LOOKUP_INDEX_VALID], "t");
+	l->kind = values[LOOKUP_KIND].len > 0 ? (char)values[LOOKUP_KIND].data[0] : '\0';
+	l->owned = slice_is(values[LOOKUP_OWNED], "t");
+	l->temporary = slice_is(values[LOOKUP_TEMPORARY], "t");
+	snprintf(l->table, sizeof(l->table), "%.*s.%.*s", (int)values[LOOKUP_SCHEMA].len,
+		(const char *)values[LOOKUP_SCHEMA].data, (int)values[LOOKUP_NAME].len,
+		(const char *)values[LOOKUP_NAME].data);
+	copy_value(l->name, sizeof(l->name), values[LOOKUP_NAME]);
+}
+
 /* Rows of pg_backend_pid() and of the look-up. */
 static void on_relation(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
 
-	if (question == 0 && n == 1) {
+	if (question == 0 && n == 1)
 		g->server_pid = (int)number(values[0]);
-	} else if (question == 1 && n >= 6) {
-		g->relation = number(values[0]);
-		g->index = number(values[2]);
-		g->facts.exists = true;
-		/* CONCURRENTLY is refused for these for another reason: see gate_run.c. */
-		g->plain_is_same = slice_is(values[5], "r") || slice_is(values[5], "m");
-	}
+	else if (question == 1 && n >= LOOKUP_COLUMNS)
+		note_lookup(&g->found, values);
 }
 
-static void send_inquiry(struct session *s, inquiry_row_fn on_row, bool close_portal,
-	const struct question *questions, unsigned n)
+/* The transaction has failed by our question, and the client is told of that. */
+static bool inquiry_failed(struct session *s)
 {
-	struct bytes messages;
+	struct gate *g = s->gate;
 
-	inquiry_init(&s->gate->inquiry, on_row, s->gate);
-	bytes_init(&messages, 1024u * 1024);
-	inquiry_write(&messages, close_portal, questions, n);
-	relay_send_server(s, &messages);
-	bytes_release(&messages);
+	if (!g->inquiry.failed)
+		return false;
+	log_event(LOG_LEVEL_WARNING, "inquiry_failed", "session=%llu sqlstate=%s",
+		(unsigned long long)s->id, g->inquiry.sqlstate);
+	gate_fail_with(s, bytes_view(&g->inquiry.error));
+	return true;
+}
+
+static bool destroys(const struct gate *g)
+{
+	return g->unit.kind == STATEMENT_DETACH_PARTITION ||
+		(g->unit.kind == STATEMENT_DROP_INDEX && g->found.index_valid);
+}
+
+static void resolved(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (inquiry_failed(s))
+		return;
+	g->facts.exists = g->found.relation != 0;
+	g->facts.destroys = destroys(g);
+	g->facts.owes = s->ledger.owed != NULL;
+	gate_place(s);
+}
+
+static void resolve(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes path, name;
+	const char *values[2];
+	struct question questions[2] = {{.sql = "SELECT pg_catalog.pg_backend_pid()"}};
+
+	g->found = (struct gate_lookup){0};
+	bytes_init(&path, 4096);
+	bytes_init(&name, 4096);
+	if (aside_lookup_parameters(&g->unit, s->dialect, &path, &name)) {
+		values[0] = (const char *)bytes_view(&path).data;
+		values[1] = (const char *)bytes_view(&name).data;
+		questions[1] = (struct question){
+			.sql = aside_lookup_sql(&g->unit), .values = values, .n_values = 2};
+		gate_ask_server(s, on_relation, false, questions, 2, resolved);
+	} else {
+		/* A REINDEX of a schema, or names we cannot read: PostgreSQL refuses it as ever. */
+		gate_send_unit(s);
+	}
+	bytes_release(&path);
+	bytes_release(&name);
+}
+
+static void settings_known(struct session *s)
+{
+	if (inquiry_failed(s))
+		return;
+	if (s->gate->facts.read_only)
+		gate_send_unit(s); /* PostgreSQL refuses it: 25006 */
+	else
+		resolve(s);
 }
 
 void gate_ask(struct session *s)
@@ -128,56 +194,7 @@ void gate_ask(struct session *s)
 
 	bytes_clear(&g->settings);
 	g->keep_alive_ms = 0;
-	gate_enter(s, GATE_ASKING);
-	send_inquiry(s, on_setting, !g->extended || !g->unnamed, questions, 3);
-}
-
-static void resolve(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct bytes path, name;
-	const char *values[2];
-	struct question questions[2] = {{.sql = "SELECT pg_catalog.pg_backend_pid()"}};
-
-	g->relation = g->index = 0;
-	g->server_pid = 0;
-	g->plain_is_same = false;
-	bytes_init(&path, 4096);
-	bytes_init(&name, 4096);
-	gate_enter(s, GATE_RESOLVING);
-	if (aside_lookup_parameters(&g->statement, s->dialect, &path, &name)) {
-		values[0] = (const char *)bytes_view(&path).data;
-		values[1] = (const char *)bytes_view(&name).data;
-		questions[1] = (struct question){
-			.sql = aside_lookup_sql(&g->statement), .values = values, .n_values = 2};
-		send_inquiry(s, on_relation, false, questions, 2);
-	} else {
-		/* A REINDEX of a schema, or names we cannot read: PostgreSQL refuses it as ever. */
-		gate_decide(s, FLOW_PASS, GATE_OPEN);
-	}
-	bytes_release(&path);
-	bytes_release(&name);
-}
-
-void gate_ask_answered(struct session *s)
-{
-	struct gate *g = s->gate;
-
-	if (g->inquiry.failed) {
-		/* The transaction has failed by this: the statement's own answer will say so. */
-		log_event(LOG_LEVEL_WARNING, "inquiry_failed", "session=%llu sqlstate=%s",
-			(unsigned long long)s->id, g->inquiry.sqlstate);
-		gate_decide(s, FLOW_PASS, GATE_OPEN);
-	} else if (g->state == GATE_RESOLVING) {
-		gate_place(s);
-	} else if (g->facts.read_only) {
-		gate_decide(s, FLOW_PASS, GATE_OPEN);
-	} else if (!g->facts.read_committed) {
-		gate_fail(s, "0A000",
-			"pgaside cannot run this statement outside of a REPEATABLE READ or "
-			"SERIALIZABLE transaction yet",
-			NULL, "Use READ COMMITTED for this migration, or run the statement alone.");
-	} else {
-		resolve(s);
-	}
+	/* A portal that an earlier SELECT has left open holds a snapshot: it goes, unless it is the unit's own. */
+	gate_ask_server(
+		s, on_setting, !g->extended || !g->unnamed, questions, 3, settings_known);
 }

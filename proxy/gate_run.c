@@ -1,39 +1,282 @@
 /*
- * gate_run.c - the aside of a closed gate: its start, its outcome, the answer to the client.
+ * gate_run.c - a unit that is an aside statement: its place, its aside, the answer to the client.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "aside.h"
 #include "config.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
 #include "timer.h"
 
+/* No client has a portal of this name: executing it fails, whatever the transaction's state. */
+#define NO_PORTAL "pgaside_refuses"
+
 /*
- * The server must enter the failed state by itself: it gets the message that it refuses, and the
- * aside's error goes into its answer.
+ * The server must enter the failed state by itself: it gets the message that it refuses, and our error goes
+ * into its answer.
  */
-static void deliver_error(struct session *s)
+static void deliver(struct session *s, struct slice body, bool original)
 {
-	gate_decide(s, FLOW_PASS, GATE_FAILING);
+	struct gate *g = s->gate;
+	struct bytes message;
+	struct slice text = gate_unit_text(g);
+	size_t place;
+
+	if (body.data != bytes_view(&g->error).data) {
+		bytes_clear(&g->error);
+		bytes_put_slice(&g->error, body);
+	}
+	g->failed = false;
+	gate_enter(s, GATE_FAILING);
+	bytes_init(&message, text.len + 1024);
+	if (!original) {
+		message_put_execute(&message, NO_PORTAL);
+		if (!g->extended)
+			message_put_empty(&message, 'S');
+	} else if (g->extended) {
+		bytes_put_slice(&message, bytes_view(&g->head));
+	} else {
+		place = message_begin(&message, 'Q');
+		bytes_put_slice(&message, text);
+		bytes_put_u8(&message, 0);
+		message_end(&message, place);
+	}
+	relay_send_server(s, &message);
+	bytes_release(&message);
+}
+
+void gate_fail_with(struct session *s, struct slice body)
+{
+	deliver(s, body, true);
+}
+
+void gate_refuse_with(struct session *s, struct slice body)
+{
+	deliver(s, body, false);
+}
+
+static void put_error(struct bytes *b, const char *sqlstate, const char *message,
+	const char *detail, const char *hint)
+{
+	message_put_field(b, 'S', "ERROR");
+	message_put_field(b, 'V', "ERROR");
+	message_put_field(b, 'C', sqlstate);
+	message_put_field(b, 'M', message);
+	message_put_field(b, 'D', detail);
+	message_put_field(b, 'H', hint);
+	bytes_put_u8(b, 0);
 }
 
 void gate_fail(struct session *s, const char *sqlstate, const char *message, const char *detail,
 	const char *hint)
 {
-	struct bytes *error = &s->gate->error;
+	struct bytes body;
 
-	bytes_clear(error);
-	message_put_field(error, 'S', "ERROR");
-	message_put_field(error, 'V', "ERROR");
-	message_put_field(error, 'C', sqlstate);
-	message_put_field(error, 'M', message);
-	message_put_field(error, 'D', detail);
-	message_put_field(error, 'H', hint);
-	bytes_put_u8(error, 0);
-	deliver_error(s);
+	bytes_init(&body, 64u * 1024);
+	put_error(&body, sqlstate, message, detail, hint);
+	gate_fail_with(s, bytes_view(&body));
+	bytes_release(&body);
+}
+
+static void put_notice(struct session *s, struct bytes *out, const char *text)
+{
+	struct report notice = {.severity = "NOTICE", .sqlstate = "00000", .message = text};
+
+	if (s->worker->shared->config->notify == NOTIFY_NOTICE && text)
+		message_put_report(out, &notice);
+}
+
+void gate_succeed(struct session *s, const char *notice)
+{
+	struct gate *g = s->gate;
+	struct bytes answer;
+
+	bytes_init(&answer, 4096);
+	put_notice(s, &answer, notice);
+	message_put_complete(&answer, statement_command_tag(&g->unit));
+	session_tell(s, &answer);
+	bytes_release(&answer);
+	gate_unit_done(s);
+}
+
+/* The unit with CONCURRENTLY blanked out: as long as before, so that positions stay true. Zero-terminated. */
+static void write_plain(struct bytes *out, const struct gate *g)
+{
+	struct slice text = bytes_view(&g->text);
+	size_t end = g->unit.offset + g->unit.text.len;
+
+	bytes_init(out, text.len + 1);
+	if (g->lone)
+		bytes_put(out, text.data, g->unit.offset);
+	statement_write_plain(out, &g->unit);
+	if (g->lone)
+		bytes_put(out, text.data + end, text.len - end);
+	bytes_put_u8(out, 0);
+}
+
+static void send_plain_query(struct session *s)
+{
+	struct bytes plain, message;
+
+	write_plain(&plain, s->gate);
+	bytes_init(&message, bytes_length(&plain) + 16);
+	message_put_query(&message, (const char *)bytes_view(&plain).data);
+	s->gate->completed = s->gate->failed = false;
+	gate_enter(s, GATE_UNIT);
+	relay_send_server(s, &message);
+	bytes_release(&message);
+	bytes_release(&plain);
+}
+
+/* Without touching the client's unnamed statement and portal; the client gets only what Execute gives. */
+static void send_plain_execute(struct session *s)
+{
+	struct bytes plain, messages;
+
+	write_plain(&plain, s->gate);
+	bytes_init(&messages, bytes_length(&plain) + 4096);
+	message_put_parse(&messages, "pgaside", (const char *)bytes_view(&plain).data);
+	message_put_bind(&messages, "pgaside", "pgaside", NULL, 0);
+	message_put_execute(&messages, "pgaside");
+	message_put_target(&messages, 'C', 'P', "pgaside");
+	message_put_target(&messages, 'C', 'S', "pgaside");
+	message_put_empty(&messages, 'H');
+	s->gate->closes = 2;
+	gate_enter(s, GATE_INLINE);
+	relay_send_server(s, &messages);
+	bytes_release(&messages);
+	bytes_release(&plain);
+}
+
+/*
+ * The plain form is laxer than CONCURRENTLY: what PostgreSQL refuses for another reason is not to succeed here.
+ */
+static bool plain_is_the_same(const struct gate *g)
+{
+	const struct statement_aside *d = &g->unit.aside;
+
+	return (g->found.kind == 'r' || g->found.kind == 'm') && d->n_names <= 1 && !d->cascade;
+}
+
+static void run_inline(struct session *s, const char *why)
+{
+	struct gate *g = s->gate;
+
+	if (!plain_is_the_same(g)) {
+		gate_fail(s, "0A000",
+			"this statement cannot be run CONCURRENTLY: PostgreSQL refuses that for "
+			"partitioned tables, for several indexes at once and with CASCADE",
+			NULL, NULL);
+		return;
+	}
+	log_event(LOG_LEVEL_INFO, "aside_inline", "session=%llu placement=inline reason=\"%s\"",
+		(unsigned long long)s->id, why);
+	if (g->extended)
+		send_plain_execute(s);
+	else
+		send_plain_query(s);
+}
+
+static void block_committed(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes message;
+	size_t place;
+
+	g->block_open = false;
+	if (!g->inquiry.failed) {
+		ledger_committed(&s->ledger);
+		gate_send_unit(s);
+		return;
+	}
+	bytes_init(&message, 256u * 1024);
+	place = message_begin(&message, 'E');
+	bytes_put_slice(&message, bytes_view(&g->inquiry.error));
+	message_end(&message, place);
+	session_tell(s, &message);
+	bytes_release(&message);
+	g->failed = true;
+	gate_unit_done(s);
+}
+
+/* The block is ours: it is committed, the statement runs alone, and the next ordinary one begins another. */
+static void commit_block_first(struct session *s)
+{
+	static const struct question commit = {.sql = "COMMIT"};
+
+	gate_ask_server(s, NULL, false, &commit, 1, block_committed);
+}
+
+static void conflict(struct session *s)
+{
+	enum placement_obstacle o = s->gate->facts.obstacle;
+	char detail[200];
+
+	if (o == OBSTACLE_NONE)
+		o = placement_policy(&s->gate->facts);
+	snprintf(detail, sizeof(detail), "The transaction %s.", placement_obstacle_text(o));
+	if (s->gate->block_open) {
+		commit_block_first(s);
+		return;
+	}
+	switch (s->worker->shared->config->conflict) {
+	case CONFLICT_AT_COMMIT:
+		gate_owe(s);
+		break;
+	case CONFLICT_INLINE:
+		run_inline(s, "conflict = inline");
+		break;
+	case CONFLICT_ERROR:
+		gate_fail(s, "0A000",
+			"this statement cannot run outside of its transaction now (conflict = error)",
+			detail,
+			"Put it into a migration of its own, or before what it conflicts with.");
+		break;
+	}
+}
+
+static void note_made(struct session *s, uint32_t index)
+{
+	if (index != 0 && !ledger_note_made(&s->ledger, index))
+		log_event(LOG_LEVEL_ERROR, "made_and_forgotten",
+			"session=%llu index=%u reason=\"out of memory\"",
+			(unsigned long long)s->id, index);
+}
+
+static void succeed_now(struct session *s)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text),
+		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this transaction",
+		statement_command_tag(&s->gate->unit));
+	gate_succeed(s, text);
+}
+
+static void placed(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	switch (placement_decide(&g->facts)) {
+	case PLACEMENT_NOW:
+		if (bytes_length(&g->error) > 0)
+			gate_fail_with(s, bytes_view(&g->error));
+		else
+			succeed_now(s);
+		break;
+	case PLACEMENT_INLINE:
+		run_inline(s, "only this transaction can see the relation");
+		break;
+	case PLACEMENT_AT_COMMIT:
+		conflict(s);
+		break;
+	case PLACEMENT_NATIVE:
+	case PLACEMENT_REFUSE:
+		gate_send_unit(s);
+		break;
+	}
 }
 
 static void on_notice(void *owner, struct slice body)
@@ -50,147 +293,6 @@ static void on_notice(void *owner, struct slice body)
 	bytes_release(&message);
 }
 
-static void say_where_it_ran(struct session *s, struct bytes *out)
-{
-	char text[160];
-	struct report notice = {.severity = "NOTICE", .sqlstate = "00000", .message = text};
-
-	if (s->worker->shared->config->notify != NOTIFY_NOTICE)
-		return;
-	snprintf(text, sizeof(text),
-		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this "
-		"transaction",
-		statement_command_tag(&s->gate->statement));
-	message_put_report(out, &notice);
-}
-
-static void deliver_success(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct bytes answer;
-
-	bytes_init(&answer, 4096);
-	say_where_it_ran(s, &answer);
-	message_put_complete(&answer, statement_command_tag(&g->statement));
-	if (!g->extended)
-		message_put_ready(&answer, s->dialogue.status);
-	session_tell(s, &answer);
-	bytes_release(&answer);
-	gate_decide(s, FLOW_DROP, GATE_OPEN);
-}
-
-/* The whole text, its comments too, with CONCURRENTLY blanked out: as long as before.
- * Zero-terminated. */
-static void write_plain(struct bytes *out, const struct gate *g)
-{
-	struct slice text = bytes_view(&g->text);
-	size_t end = g->statement.offset + g->statement.text.len;
-
-	bytes_init(out, text.len + 1);
-	bytes_put(out, text.data, g->statement.offset);
-	statement_write_plain(out, &g->statement);
-	bytes_put(out, text.data + end, text.len - end);
-	bytes_put_u8(out, 0);
-}
-
-/* The plain form of the statement as a Query in the head's place. */
-static void send_plain_query(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct bytes plain;
-
-	write_plain(&plain, g);
-	message_put_query(&s->up.substitute, (const char *)bytes_view(&plain).data);
-	bytes_release(&plain);
-	gate_decide(s, FLOW_REPLACE, GATE_OPEN);
-}
-
-/* The same without touching the client's unnamed statement and portal; the client gets only what
- * Execute gives. */
-static void send_plain_execute(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct bytes plain, messages;
-
-	write_plain(&plain, g);
-	bytes_init(&messages, bytes_length(&g->text) + 4096);
-	message_put_parse(&messages, "pgaside", (const char *)bytes_view(&plain).data);
-	message_put_bind(&messages, "pgaside", "pgaside", NULL, 0);
-	message_put_execute(&messages, "pgaside");
-	message_put_target(&messages, 'C', 'P', "pgaside");
-	message_put_target(&messages, 'C', 'S', "pgaside");
-	message_put_empty(&messages, 'H');
-	g->closes = 2;
-	relay_send_server(s, &messages);
-	bytes_release(&plain);
-	bytes_release(&messages);
-	gate_decide(s, FLOW_DROP, GATE_INLINE);
-}
-
-/*
- * Nobody else can see the relation, so nobody can be locked out. The plain form is laxer, though:
- * what PostgreSQL refuses CONCURRENTLY for another reason is not to succeed here.
- */
-static void run_inline(struct session *s)
-{
-	struct gate *g = s->gate;
-	const struct statement_aside *d = &g->statement.aside;
-
-	if (!g->plain_is_same || d->n_names > 1 || d->cascade) {
-		gate_fail(s, "0A000",
-			"this statement cannot be run CONCURRENTLY: PostgreSQL refuses that for "
-			"partitioned tables, for several indexes at once and with CASCADE",
-			NULL, NULL);
-		return;
-	}
-	log_event(LOG_LEVEL_INFO, "aside_inline",
-		"session=%llu placement=inline reason=\"only this transaction can see the "
-		"relation\"",
-		(unsigned long long)s->id);
-	if (g->extended)
-		send_plain_execute(s);
-	else
-		send_plain_query(s);
-}
-
-static void refuse_at_commit(struct session *s)
-{
-	char detail[200];
-
-	snprintf(detail, sizeof(detail), "The transaction %s.",
-		placement_obstacle_text(s->gate->facts.obstacle));
-	gate_fail(s, "0A000",
-		"this statement would have to wait for the end of its own transaction, which "
-		"pgaside cannot "
-		"do yet",
-		detail,
-		"Put the statement into a migration of its own, or before what it conflicts with.");
-}
-
-void gate_settle(struct session *s)
-{
-	struct gate *g = s->gate;
-
-	switch (placement_decide(&g->facts)) {
-	case PLACEMENT_NOW:
-		if (bytes_length(&g->error) > 0)
-			deliver_error(s);
-		else
-			deliver_success(s);
-		break;
-	case PLACEMENT_INLINE:
-		run_inline(s);
-		break;
-	case PLACEMENT_AT_COMMIT:
-		refuse_at_commit(s);
-		break;
-	case PLACEMENT_NATIVE:
-	case PLACEMENT_REFUSE:
-		gate_decide(s, FLOW_PASS, GATE_OPEN);
-		break;
-	}
-}
-
 static void on_done(void *owner, const struct aside_outcome *outcome)
 {
 	struct session *s = owner;
@@ -201,8 +303,8 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	bytes_put_slice(&g->error, outcome->error);
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
-	gate_enter(s, GATE_SETTLING);
-	gate_step(s);
+	note_made(s, outcome->made);
+	gate_when_quiet(s, placed);
 }
 
 void gate_place(struct session *s)
@@ -210,28 +312,26 @@ void gate_place(struct session *s)
 	static const struct aside_events events = {.notice = on_notice, .done = on_done};
 	struct gate *g = s->gate;
 	struct aside_request request = {
-		.session = s->id,
-		.route = &s->route,
-		.password = bytes_view(&s->password),
+		.mode = ASIDE_NOW,
+		.look_only = g->facts.exists && placement_policy(&g->facts) != OBSTACLE_NONE,
 		.settings = bytes_view(&g->settings),
-		.server_pid = g->server_pid,
-		.text = bytes_view(&g->text),
-		.statement = &g->statement,
+		.text = gate_unit_text(g),
+		.statement = &g->unit,
 		.dialect = s->dialect,
-		.relation = g->relation,
-		.index = g->index,
+		.relation = g->found.relation,
+		.index = g->found.index,
 	};
 
-	startup_parameter(bytes_view(&s->startup), "user", &request.user);
-	startup_parameter(bytes_view(&s->startup), "database", &request.database);
-	startup_parameter(bytes_view(&s->startup), "application_name", &request.application_name);
-	g->aside = aside_start(s->worker, &request, &events, s);
+	if (gate_has_target(s))
+		g->aside = aside_start(s->worker, &g->target, g->server_pid, s->id, &request,
+			&events, s);
 	if (!g->aside) {
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 		return;
 	}
 	gate_enter(s, GATE_ASIDE);
-	timer_stop(g->timer);
 	if (g->keep_alive_ms > 0)
 		timer_start(g->timer, g->keep_alive_ms);
+	else
+		timer_stop(g->timer);
 }

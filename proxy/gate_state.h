@@ -4,67 +4,133 @@
 #ifndef PGASIDE_GATE_STATE_H
 #define PGASIDE_GATE_STATE_H
 
+#include "aside.h"
 #include "gate.h"
 #include "inquiry.h"
 #include "placement.h"
 #include "session_state.h"
 #include "statement.h"
+#include "target.h"
 
 enum gate_state {
 	GATE_OPEN,
 	GATE_ANSWERS,
 	GATE_SYNC,
+	GATE_UNIT,
 	GATE_ASKING,
-	GATE_RESOLVING,
 	GATE_ASIDE,
-	GATE_SETTLING,
+	GATE_KEEPING,
 	GATE_FAILING,
 	GATE_INLINE,
+	GATE_PREPARING,
+	GATE_SETTLING,
 };
 
-struct aside;
+typedef void (*gate_fn)(struct session *s);
+
+struct settlement;
 struct timer;
+
+/* What the server connection says of the unit's relation: columns of aside_lookup_sql(). */
+struct gate_lookup {
+	uint32_t relation, index;
+	uint32_t index_table;
+	bool index_valid;
+	bool owned, temporary;
+	char kind;
+	char table[2 * 2 * 66]; /* schema and name, each quoted */
+	char name[2 * 66];	/* quoted */
+};
 
 struct gate {
 	enum gate_state state;
-	bool extended;	    /* the head message is an Execute, not a Query */
-	bool unnamed;	    /* of the unnamed portal */
-	bool decided;	    /* `head` says what becomes of the head message */
-	bool failed_before; /* a statement of the same pipeline has failed */
-	bool bind_answer;   /* the next BindComplete is ours */
-	bool finished;	    /* the aside has ended; `result` is set */
-	enum flow_action head;
-	unsigned closes;	    /* CloseComplete still to come in INLINE */
-	struct bytes portal;	    /* owned, zero-terminated: of the Execute */
-	struct bytes prepared;	    /* owned, zero-terminated: the prepared statement behind it */
-	struct bytes text;	    /* owned: the SQL text of the head message */
-	struct statement statement; /* its slices point into `text` */
-	struct inquiry inquiry;
-	struct bytes settings; /* owned: see aside_request */
-	struct bytes error;    /* owned: the body of the error to deliver */
+	/* The message that closed the gate. */
+	bool extended;		/* an Execute, not a Query */
+	bool unnamed;		/* of the unnamed portal */
+	struct bytes head;	/* owned: the Execute, whole */
+	struct bytes portal;	/* owned, zero-terminated: of the Execute */
+	struct bytes prepared;	/* owned, zero-terminated: the prepared statement behind it */
+	struct bytes text;	/* owned: the SQL text */
+	struct statement_iterator pieces; /* of a Query: what comes after the unit */
+	bool lone;		/* one statement only: the text goes as a whole */
+	bool own_block;		/* several statements outside of a transaction: we make it one */
+	bool block_open;	/* our BEGIN was sent, our COMMIT not */
+	bool failed_before;	/* an earlier statement of the same pipeline has failed */
+	bool portal_lost;	/* our Sync has ended the portal's transaction */
+	bool bind_answer;	/* the next BindComplete is ours */
+
+	/* The unit. */
+	struct statement unit; /* its slices point into `text` */
+	bool failed;	       /* its error was delivered: the rest of the Query is dropped */
+	bool hold_complete;    /* its CommandComplete waits in `complete` */
+	bool completed;	       /* CommandComplete has come */
+	struct bytes complete; /* owned */
+	char tag[32];	       /* of that */
+	unsigned closes;       /* CloseComplete still to come in INLINE */
 	struct placement_facts facts;
+	struct gate_lookup found;
 	int server_pid;
-	uint32_t relation, index; /* as the server connection resolves them */
-	bool plain_is_same;	  /* nothing but CONCURRENTLY is in the way of the plain form */
-	struct aside *aside;	  /* owned until it has told its outcome */
-	struct timer *timer;	/* owned: keeps the server connection alive, tells of long waits */
-	unsigned keep_alive_ms; /* 0 = not needed */
+	struct bytes settings; /* owned: see aside_request */
+	struct bytes error;    /* owned: the body of an error to deliver */
+
+	struct inquiry inquiry;
+	gate_fn then; /* after ASKING or KEEPING */
+	struct aside *aside;	       /* owned until it has told its outcome */
+	struct settlement *settlement; /* owned until it is done */
+	bool commit_sent;	       /* and not answered yet */
+	struct target target;	       /* owned; user NULL until needed */
+	struct timer *undo_timer;      /* owned */
+	struct timer *timer;	       /* owned: keeps the server connection alive, tells of long waits */
+	unsigned keep_alive_ms;	       /* 0 = not needed */
 	uint64_t closed_ms;
 };
 
 void gate_enter(struct session *s, enum gate_state state);
-/* The head message takes this way, and the gate opens (or goes to `next` when it has passed). */
-void gate_decide(struct session *s, enum flow_action head, enum gate_state next);
+/* Asks the server connection; `then` is called when all is answered. */
+void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,
+	const struct question *questions, unsigned n, gate_fn then);
+/* Calls `then` when no Sync of ours is outstanding any more: at once, mostly. */
+void gate_when_quiet(struct session *s, gate_fn then);
+/* Connections for this session go there. False without memory. */
+bool gate_has_target(struct session *s);
+/* Sends a message of ours to the server. */
+void gate_send_empty(struct session *s, char type);
 
-/* gate_ask.c: asks the server connection; ends in gate_place(). */
+/* gate_unit.c: all is answered: begins with the first unit. */
+void gate_begin(struct session *s);
+/* gate_unit.c: the unit has ended: the next one, or the end. */
+void gate_unit_done(struct session *s);
+/* gate_unit.c: sends the unit to the server as it is. */
+void gate_send_unit(struct session *s);
+/* gate_unit.c: the text of the unit, and how many characters of the client's text come before it. */
+struct slice gate_unit_text(const struct gate *g);
+unsigned long gate_unit_offset(const struct gate *g);
+
+/* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
-void gate_ask_answered(struct session *s);
+/* gate_rehearse.c: puts the statement into the ledger, if it would work. */
+void gate_owe(struct session *s);
+/* gate_run.c: the unit succeeded elsewhere: tells the client. */
+void gate_succeed(struct session *s, const char *notice);
 /* gate_run.c: everything is known: starts the aside. */
 void gate_place(struct session *s);
-/* gate_run.c: delivers an error of our own in the statement's place. */
+/* gate_run.c: delivers an error in the unit's place, our own or a body. */
 void gate_fail(struct session *s, const char *sqlstate, const char *message, const char *detail,
 	const char *hint);
-/* gate_run.c: the aside has ended, and nothing is outstanding on the server connection. */
-void gate_settle(struct session *s);
+void gate_fail_with(struct session *s, struct slice body);
+/* gate_run.c: the same where the server would not refuse the unit by itself. */
+void gate_refuse_with(struct session *s, struct slice body);
+
+/* gate_commit.c: the unit is transaction control, and the session is engaged. */
+void gate_control(struct session *s);
+/* gate_commit.c: the server has answered it. */
+void gate_control_done(struct session *s);
+/* gate_commit.c: ends our own block; gate_finish() follows. */
+void gate_end_block(struct session *s, bool commit);
+void gate_block_ended(struct session *s);
+/* gate_commit.c: undo_timeout is over. */
+void gate_undo_is_late(struct session *s);
+/* gate_unit.c: nothing is left: ReadyForQuery to the client of a Query, and the gate opens. */
+void gate_finish(struct session *s);
 
 #endif

@@ -1,16 +1,25 @@
 #include "placement.h"
 
+enum placement_obstacle placement_policy(const struct placement_facts *f)
+{
+	if (!f->read_committed)
+		return OBSTACLE_ISOLATION;
+	if (f->owes)
+		return OBSTACLE_ORDER;
+	return f->destroys ? OBSTACLE_DESTROYS : OBSTACLE_NONE;
+}
+
 enum placement placement_decide(const struct placement_facts *f)
 {
 	if (f->status == 'I')
 		return PLACEMENT_NATIVE;
 	if (f->status == 'E' || f->read_only)
 		return PLACEMENT_REFUSE;
-	if (!f->read_committed)
-		return PLACEMENT_AT_COMMIT;
-	if (f->exists && !f->visible)
+	if (!f->exists)
+		return PLACEMENT_NOW; /* the error, or with IF EXISTS the notice, comes from there */
+	if (!f->visible)
 		return PLACEMENT_INLINE;
-	if (f->obstacle != OBSTACLE_NONE)
+	if (f->obstacle != OBSTACLE_NONE || placement_policy(f) != OBSTACLE_NONE)
 		return PLACEMENT_AT_COMMIT;
 	return PLACEMENT_NOW;
 }
@@ -51,6 +60,12 @@ const char *placement_obstacle_text(enum placement_obstacle o)
 		return "keeps other sessions out of a relation that it has changed or locked";
 	case OBSTACLE_THIRD:
 		return "is waited for by another session that is in the statement's way";
+	case OBSTACLE_ISOLATION:
+		return "is REPEATABLE READ or SERIALIZABLE";
+	case OBSTACLE_DESTROYS:
+		return "could not bring back what the statement destroys";
+	case OBSTACLE_ORDER:
+		return "owes an earlier statement";
 	}
 	return "";
 }

@@ -26,6 +26,9 @@ enum placement_obstacle {
 	OBSTACLE_OBJECT,      /* it has changed an object that the statement may use */
 	OBSTACLE_STRONG_LOCK, /* it keeps readers or writers out of another relation */
 	OBSTACLE_THIRD,	      /* another session waits for it and holds what the statement needs */
+	OBSTACLE_ISOLATION,   /* it is REPEATABLE READ or SERIALIZABLE */
+	OBSTACLE_DESTROYS,    /* what the statement destroys could not be brought back */
+	OBSTACLE_ORDER,	      /* it owes an earlier statement already */
 };
 
 struct placement_facts {
@@ -34,8 +37,13 @@ struct placement_facts {
 	bool read_committed; /* transaction_isolation is READ COMMITTED or below */
 	bool visible;	     /* the aside connection resolves the names to the same relation */
 	bool exists;	     /* the server connection resolves them at all */
+	bool destroys;		/* DROP of a valid index, DETACH */
+	bool owes;		/* the transaction owes a statement already */
 	enum placement_obstacle obstacle;
 };
+
+/* The reason not to run it now that needs no look at the catalog; NONE when there is none. */
+enum placement_obstacle placement_policy(const struct placement_facts *f);
 
 enum placement placement_decide(const struct placement_facts *f);
 /* The placement as a word for log and messages. */

@@ -2,6 +2,8 @@
  * relay.c - what becomes of each message, in both directions, and who is listened to.
  */
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "config.h"
 #include "frame.h"
@@ -59,8 +61,6 @@ static enum flow_verdict up_header(struct session *s, const struct frame *f)
 {
 	if (s->state != SESSION_RELAY)
 		return FLOW_WAIT;
-	if (gate_head_is_decided(s))
-		return FLOW_GATHER;
 	if (gate_is_busy(s) || dialogue_is_full(&s->dialogue))
 		return FLOW_WAIT;
 	if (s->discarding)
@@ -74,26 +74,57 @@ static enum flow_verdict up_header(struct session *s, const struct frame *f)
 	return FLOW_GATHER;
 }
 
-static bool query_is_aside(struct session *s, struct slice body)
+static bool query_is_met(struct session *s, struct slice body)
 {
 	struct slice text;
 
 	if (s->prepared)
 		prepared_query(s->prepared);
-	return query_decode(body, &text) && sql_search_concurrently(text) &&
-	       gate_meets_query(s, text);
+	return query_decode(body, &text) &&
+		(sql_search_concurrently(text) || gate_is_engaged(s)) && gate_meets_query(s, text);
+}
+
+/*
+ * Whether a text may be transaction control that a ledger wants to know of: by its first word, so that other
+ * statements are not read. One that begins with a comment is.
+ */
+static bool may_be_control(struct slice text)
+{
+	static const char *const words[] = {"commit", "end", "rollback", "abort", "savepoint",
+		"release", "prepare"};
+	size_t at = 0;
+
+	while (at < text.len && text.data[at] <= ' ')
+		at++;
+	if (at < text.len && (text.data[at] == '-' || text.data[at] == '/'))
+		return true;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		size_t len = strlen(words[i]);
+
+		if (len <= text.len - at &&
+			strncasecmp((const char *)text.data + at, words[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_worth_knowing(const struct session *s, struct slice text)
+{
+	struct statement st;
+
+	return (may_be_control(text) || sql_search_concurrently(text)) &&
+		statement_first(text, s->dialect, &st) &&
+		(statement_is_aside(&st) || statement_is_control(&st));
 }
 
 static void note_parse(struct session *s, struct slice body)
 {
 	struct parse_message m;
-	struct statement st;
 	struct slice sql = {0};
 
 	if (!parse_decode(body, &m))
 		return;
-	if (sql_search_concurrently(m.query) && statement_first(m.query, s->dialect, &st) &&
-		statement_is_aside(&st))
+	if (is_worth_knowing(s, m.query))
 		sql = m.query;
 	if (sql.data && !s->prepared)
 		s->prepared = prepared_new();
@@ -117,13 +148,13 @@ static void note_close(struct session *s, struct slice body)
 		prepared_close(s->prepared, m.kind, m.name);
 }
 
-static bool execute_is_aside(struct session *s, struct slice body)
+static bool execute_is_met(struct session *s, struct slice message)
 {
 	struct slice portal, statement, sql;
 
-	return s->prepared && execute_decode(body, &portal) &&
-	       prepared_find(s->prepared, portal, &statement, &sql) &&
-	       gate_meets_execute(s, portal, statement, sql);
+	return s->prepared && execute_decode(frame_body(message), &portal) &&
+		prepared_find(s->prepared, portal, &statement, &sql) &&
+		gate_meets_execute(s, message, portal, statement, sql);
 }
 
 /* The server skips to Sync, and would have skipped this. */
@@ -136,27 +167,16 @@ static enum flow_action discard(struct session *s, uint8_t type)
 	return FLOW_PASS;
 }
 
-static enum flow_action decided(struct session *s, uint8_t type)
-{
-	enum flow_action action = gate_head(s);
-
-	if (action == FLOW_PASS || action == FLOW_REPLACE)
-		dialogue_client(&s->dialogue, type);
-	return action;
-}
-
 static enum flow_action up_message(struct session *s, uint8_t type, struct slice message)
 {
 	struct slice body = frame_body(message);
 
-	if (gate_head_is_decided(s))
-		return decided(s, type);
 	if (s->discarding)
 		return discard(s, type);
 	switch (type) {
 	case 'Q':
-		if (query_is_aside(s, body))
-			return FLOW_STOP;
+		if (query_is_met(s, body))
+			return FLOW_DROP;
 		break;
 	case 'P':
 		note_parse(s, body);
@@ -168,8 +188,8 @@ static enum flow_action up_message(struct session *s, uint8_t type, struct slice
 		note_close(s, body);
 		break;
 	case 'E':
-		if (execute_is_aside(s, body))
-			return FLOW_STOP;
+		if (execute_is_met(s, message))
+			return FLOW_DROP;
 		break;
 	default:
 		break;
@@ -218,6 +238,8 @@ static void note_ready(struct session *s, struct slice body)
 	dialogue_server(&s->dialogue, 'Z', status);
 	if (s->prepared && status == 'I')
 		prepared_transaction_ended(s->prepared, s->dialogue.ready_got - 1);
+	if (status == 'I' && gate_is_engaged(s) && !gate_is_busy(s))
+		gate_transaction_ended(s);
 }
 
 static void note_parameter(struct session *s, struct slice body)

@@ -76,6 +76,7 @@ static void free_session(void *arg)
 	login_free(s->login);
 	prepared_free(s->prepared);
 	gate_free(s);
+	ledger_release(&s->ledger);
 	flow_release(&s->up);
 	flow_release(&s->down);
 	bytes_release(&s->startup);

@@ -21,6 +21,7 @@
 #include "dialogue.h"
 #include "err.h"
 #include "flow.h"
+#include "ledger.h"
 #include "session.h"
 #include "sql_lexer.h"
 #include "upstream.h"
@@ -58,6 +59,7 @@ struct session {
 	struct login *login;	   /* owned while logging in */
 	struct prepared *prepared; /* owned, NULL until an aside statement is prepared */
 	struct gate *gate;	   /* owned, NULL until an aside statement is met */
+	struct ledger ledger;	   /* of the open transaction */
 	struct bytes startup;	   /* owned: the StartupMessage, verbatim */
 	struct bytes password;	   /* owned, wiped: what the client showed, "" = none */
 	struct bytes key;	   /* owned: the body of BackendKeyData, in the registry */

@@ -61,7 +61,7 @@ void worker_defer(struct worker *w, void (*fn)(void *arg), void *arg)
 
 void worker_check_end(struct worker *w)
 {
-	if (w->stopping && !w->sessions && !w->asides)
+	if (w->stopping && !w->sessions && !w->asides && w->settlements == 0)
 		event_base_loopbreak(w->base);
 }
 

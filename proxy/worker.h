@@ -34,6 +34,7 @@ struct shared {
 	struct registry *registry;
 	int ended_fd; /* a pipe's end: each thread writes one byte to it as its last act */
 	atomic_uint clients;
+	atomic_uint owed_failures; /* transactions that committed, and what they owed failed */
 	atomic_ullong last_session;
 };
 
@@ -43,6 +44,7 @@ struct worker {
 	uint8_t *buffer;	  /* owned, WORKER_BUFFER bytes: valid inside one callback */
 	struct session *sessions; /* owned, a list */
 	struct aside *asides;	  /* a list: those running, with or without their sessions */
+	unsigned settlements;	  /* that have not ended */
 	bool stopping;
 };
 

@@ -1,0 +1,436 @@
+/*
+ * gate_commit.c - transaction control while the transaction owes something.
+ *
+ * COMMIT goes to the server only when both connections for what is owed stand; its answer goes to the client only
+ * when all of that has run. After ROLLBACK, what was made meanwhile is dropped again. Savepoints are followed by what
+ * the server says of them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "gate_state.h"
+#include "log.h"
+#include "message.h"
+#include "settle.h"
+#include "timer.h"
+
+static void tell_error(struct session *s, struct slice body)
+{
+	struct bytes message;
+	size_t place;
+
+	bytes_init(&message, body.len + 64);
+	place = message_begin(&message, 'E');
+	bytes_put_slice(&message, body);
+	message_end(&message, place);
+	session_tell(s, &message);
+	bytes_release(&message);
+}
+
+/* The server would do it; we cannot. */
+static void refuse(struct session *s, const char *sqlstate, const char *text)
+{
+	struct bytes body;
+
+	bytes_init(&body, 4096);
+	message_put_field(&body, 'S', "ERROR");
+	message_put_field(&body, 'V', "ERROR");
+	message_put_field(&body, 'C', sqlstate);
+	message_put_field(&body, 'M', text);
+	bytes_put_u8(&body, 0);
+	gate_refuse_with(s, bytes_view(&body));
+	bytes_release(&body);
+}
+
+/* The CommandComplete that was held back. Our own block's is nobody's. */
+static void tell_complete(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->hold_complete && g->completed)
+		session_tell(s, &g->complete);
+	g->hold_complete = false;
+}
+
+static void on_notice(void *owner, struct slice body)
+{
+	struct session *s = owner;
+	struct bytes message;
+	size_t place;
+
+	bytes_init(&message, body.len + 64);
+	place = message_begin(&message, 'N');
+	bytes_put_slice(&message, body);
+	message_end(&message, place);
+	session_tell(s, &message);
+	bytes_release(&message);
+}
+
+/* What is owed has failed after COMMIT: the error stands in COMMIT's place, and the status is the server's. */
+static void settled(struct session *s)
+{
+	struct gate *g = s->gate;
+	bool block = g->block_open;
+
+	timer_stop(g->timer);
+	g->block_open = false;
+	if (bytes_length(&g->error) == 0) {
+		tell_complete(s);
+	} else if (g->extended) {
+		gate_refuse_with(s, bytes_view(&g->error));
+		return;
+	} else {
+		tell_error(s, bytes_view(&g->error));
+		g->failed = true;
+	}
+	if (block)
+		gate_finish(s);
+	else
+		gate_unit_done(s);
+}
+
+static void on_settled(void *owner, struct slice error)
+{
+	struct session *s = owner;
+	struct gate *g = s->gate;
+
+	timer_stop(g->undo_timer);
+	g->settlement = NULL;
+	if (error.len > 0) {
+		bytes_clear(&g->error);
+		bytes_put_slice(&g->error, error);
+	}
+	gate_when_quiet(s, settled);
+}
+
+static void prepared(struct session *s);
+
+static void on_ready(void *owner, struct slice error)
+{
+	struct session *s = owner;
+	struct gate *g = s->gate;
+
+	bytes_clear(&g->error);
+	bytes_put_slice(&g->error, error);
+	gate_when_quiet(s, prepared);
+}
+
+static const struct settlement_events settlement_events = {
+	.ready = on_ready, .notice = on_notice, .done = on_settled};
+
+static bool start_settlement(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!gate_has_target(s))
+		return false;
+	g->settlement = settle_start(s->worker, &g->target, g->server_pid, s->id, s->dialect,
+		&s->ledger, &settlement_events, s);
+	return g->settlement != NULL;
+}
+
+static void wait_in(struct session *s, enum gate_state state)
+{
+	struct gate *g = s->gate;
+
+	gate_enter(s, state);
+	if (g->keep_alive_ms > 0)
+		timer_start(g->timer, g->keep_alive_ms);
+	else
+		timer_stop(g->timer);
+}
+
+/* The answer to ROLLBACK does not wait for ever; what is to be undone goes on behind it. */
+static void undo(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	bytes_clear(&g->error);
+	wait_in(s, GATE_SETTLING);
+	timer_start(g->undo_timer, s->worker->shared->config->undo_timeout_ms);
+	settle_rolled_back(g->settlement);
+}
+
+void gate_undo_is_late(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->state != GATE_SETTLING || !g->settlement)
+		return;
+	log_event(LOG_LEVEL_WARNING, "undo_unfinished",
+		"session=%llu reason=\"undo_timeout is over; it goes on in the background\"",
+		(unsigned long long)s->id);
+	settle_abandon(g->settlement, false);
+	g->settlement = NULL;
+	gate_when_quiet(s, settled);
+}
+
+/* The transaction is over, and it did not commit. */
+static void rolled_back(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!g->settlement) {
+		ledger_rolled_back(&s->ledger);
+		if (gate_is_engaged(s))
+			start_settlement(s);
+	}
+	if (g->settlement) {
+		undo(s);
+	} else {
+		bytes_clear(&g->error);
+		settled(s);
+	}
+}
+
+static void committed(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	bytes_clear(&g->error);
+	wait_in(s, GATE_SETTLING);
+	settle_committed(g->settlement);
+}
+
+/* COMMIT's answer: that of the client's own, which has passed or is held, or that of our block's. */
+static void commit_answered(struct session *s, bool ok)
+{
+	s->gate->commit_sent = false;
+	if (ok)
+		committed(s);
+	else
+		rolled_back(s);
+}
+
+static void block_committed(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed) {
+		tell_error(s, bytes_view(&g->inquiry.error));
+		g->failed = true;
+	}
+	commit_answered(s, !g->inquiry.failed);
+}
+
+static void send_commit(struct session *s)
+{
+	static const struct question commit = {.sql = "COMMIT"};
+	struct gate *g = s->gate;
+
+	g->commit_sent = true;
+	if (g->block_open) {
+		gate_ask_server(s, NULL, false, &commit, 1, block_committed);
+		return;
+	}
+	g->hold_complete = true;
+	gate_send_unit(s);
+}
+
+static void on_xid(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n == 1)
+		settle_set_xid(g->settlement, values[0]);
+}
+
+static void ask_xid(struct session *s)
+{
+	static const struct question xid = {
+		.sql = "SELECT pg_catalog.pg_current_xact_id_if_assigned()"};
+
+	gate_ask_server(s, on_xid, false, &xid, 1, send_commit);
+}
+
+/* The answer to the ROLLBACK that went in COMMIT's place has come: the client gets the reason. */
+static void given_up(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	g->hold_complete = false;
+	if (g->extended) {
+		settle_abandon(g->settlement, false);
+		g->settlement = NULL;
+		gate_refuse_with(s, bytes_view(&g->error));
+		return;
+	}
+	tell_error(s, bytes_view(&g->error));
+	g->failed = true;
+	undo(s); /* forgets the error: it was told */
+}
+
+/* The connections stand, or do not. */
+static void prepared(struct session *s)
+{
+	static const struct question rollback = {.sql = "ROLLBACK"};
+	struct gate *g = s->gate;
+
+	if (bytes_length(&g->error) == 0)
+		ask_xid(s);
+	else
+		gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+}
+
+static void begin_commit(struct session *s)
+{
+	bool owes = s->ledger.owed != NULL;
+
+	if (!start_settlement(s)) {
+		refuse(s, "53200", "out of memory");
+		return;
+	}
+	if (owes)
+		wait_in(s, GATE_PREPARING);
+	else
+		ask_xid(s);
+}
+
+void gate_end_block(struct session *s, bool commit)
+{
+	static const struct question end[] = {{.sql = "ROLLBACK"}, {.sql = "COMMIT"}};
+
+	s->gate->hold_complete = false;
+	if (commit && gate_is_engaged(s))
+		begin_commit(s);
+	else if (commit)
+		gate_ask_server(s, NULL, false, &end[1], 1, gate_block_ended);
+	else
+		gate_ask_server(s, NULL, false, &end[0], 1, gate_block_ended);
+}
+
+/* Our block has ended by a statement that we did not have to prepare. */
+void gate_block_ended(struct session *s)
+{
+	struct gate *g = s->gate;
+	bool was_failed = g->failed;
+
+	if (g->inquiry.failed) {
+		tell_error(s, bytes_view(&g->inquiry.error));
+		g->failed = true;
+	}
+	if (gate_is_engaged(s) && (was_failed || g->inquiry.failed)) {
+		rolled_back(s);
+		return;
+	}
+	g->block_open = false;
+	gate_finish(s);
+}
+
+void gate_control(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	switch (g->unit.kind) {
+	case STATEMENT_COMMIT:
+		if (s->dialogue.status == 'T') {
+			begin_commit(s);
+			return;
+		}
+		g->hold_complete = true;
+		break;
+	case STATEMENT_ROLLBACK:
+		g->hold_complete = true;
+		break;
+	case STATEMENT_PREPARE_TRANSACTION:
+		if (s->ledger.owed) {
+			refuse(s, "0A000",
+				"cannot PREPARE a transaction that owes a statement which is to run "
+				"after its COMMIT");
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	gate_send_unit(s);
+}
+
+static void follow_savepoint(struct session *s)
+{
+	struct sql_name name;
+
+	if (!sql_name_decode(s->gate->unit.control.savepoint, s->dialect, &name))
+		memset(&name, 0, sizeof(name));
+	switch (s->gate->unit.kind) {
+	case STATEMENT_SAVEPOINT:
+		ledger_savepoint(&s->ledger, &name);
+		break;
+	case STATEMENT_RELEASE:
+		ledger_release_savepoint(&s->ledger, &name);
+		break;
+	case STATEMENT_ROLLBACK_TO:
+		ledger_rollback_to(&s->ledger, &name);
+		break;
+	default:
+		break;
+	}
+}
+
+static void commit_done(struct session *s)
+{
+	struct gate *g = s->gate;
+	bool ok = g->completed && strcmp(g->tag, "COMMIT") == 0;
+
+	if (g->settlement)
+		commit_answered(s, ok);
+	else
+		rolled_back(s);
+}
+
+/*
+ * The transaction has ended in a way that was not seen coming: by a text that could not be read. Its answer is on its way
+ * already, so what is owed runs behind it.
+ */
+void gate_transaction_ended(struct session *s)
+{
+	static const struct settlement_events none = {0};
+	bool committed_unseen = strcmp(s->gate->tag, "COMMIT") == 0;
+	struct settlement *st = NULL;
+
+	log_event(LOG_LEVEL_WARNING, "transaction_ended_unseen", "session=%llu tag=\"%s\"",
+		(unsigned long long)s->id, s->gate->tag);
+	if (!committed_unseen)
+		ledger_rolled_back(&s->ledger);
+	if (gate_is_engaged(s) && gate_has_target(s))
+		st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id,
+			s->dialect, &s->ledger, &none, NULL);
+	if (st && committed_unseen)
+		settle_committed(st);
+	else if (st)
+		settle_rolled_back(st);
+}
+
+void gate_control_done(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!statement_is_control(&g->unit) || !(gate_is_engaged(s) || g->settlement)) {
+		tell_complete(s);
+		gate_unit_done(s);
+		return;
+	}
+	switch (g->unit.kind) {
+	case STATEMENT_COMMIT:
+		commit_done(s);
+		return;
+	case STATEMENT_ROLLBACK:
+		if (g->completed) {
+			rolled_back(s);
+			return;
+		}
+		break;
+	case STATEMENT_PREPARE_TRANSACTION:
+		if (g->completed)
+			ledger_release(&s->ledger);
+		break;
+	default:
+		if (g->completed)
+			follow_savepoint(s);
+		break;
+	}
+	tell_complete(s);
+	gate_unit_done(s);
+}

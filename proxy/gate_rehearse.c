@@ -1,0 +1,207 @@
+/*
+ * gate_rehearse.c - a statement is put into the ledger, to run after COMMIT.
+ *
+ * Whatever can fail is to fail now, while the transaction can still be rolled back. A CREATE INDEX is rehearsed under a
+ * savepoint on an empty temporary table of the same name and shape; names and privileges are checked in the
+ * catalog. Only what depends on the rows, or on others, is left to chance.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gate_state.h"
+#include "log.h"
+#include "message.h"
+
+#define SAVEPOINT "pgaside"
+
+enum { QUESTION_SAVEPOINT, QUESTION_TABLE, QUESTION_INDEX, QUESTIONS };
+
+static void put_in_ledger(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct slice text = gate_unit_text(g);
+	struct ledger_entry *e =
+		ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
+	char quoted[600], notice[160];
+
+	if (!e) {
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
+		return;
+	}
+	e->relation = g->found.relation;
+	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
+	log_event(LOG_LEVEL_INFO, "aside_owed",
+		"session=%llu placement=at_commit reason=\"the transaction %s\" statement=%s",
+		(unsigned long long)s->id,
+		placement_obstacle_text(g->facts.obstacle != OBSTACLE_NONE
+						? g->facts.obstacle
+						: placement_policy(&g->facts)),
+		log_quote(quoted, sizeof(quoted), (const char *)g->unit.text.data,
+			(unsigned)g->unit.text.len));
+	snprintf(notice, sizeof(notice), "pgaside will run %s CONCURRENTLY right after COMMIT",
+		statement_command_tag(&g->unit));
+	gate_succeed(s, notice);
+}
+
+/* The position in the rehearsed text becomes the one in the client's: only the table's name differs in length. */
+static void put_rehearsed_error(struct bytes *out, struct session *s)
+{
+	struct gate *g = s->gate;
+	struct slice position;
+	size_t table = (size_t)(g->unit.aside.table.data - g->unit.text.data);
+	size_t longer = strlen("pg_temp.") + strlen(g->found.name);
+	char text[16];
+	unsigned long at;
+
+	bytes_init(out, 256u * 1024);
+	if (!error_field(bytes_view(&g->inquiry.error), 'P', &position)) {
+		bytes_put_slice(out, bytes_view(&g->inquiry.error));
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*s", (int)position.len, (const char *)position.data);
+	at = strtoul(text, NULL, 10);
+	if (at > table + longer)
+		at = at - longer + g->unit.aside.table.len;
+	if (g->lone)
+		at += g->unit.offset;
+	error_put_moved(out, bytes_view(&g->inquiry.error), at);
+}
+
+static void restored_after_failure(struct session *s)
+{
+	gate_fail_with(s, bytes_view(&s->gate->error));
+}
+
+static void restored(struct session *s)
+{
+	if (s->gate->inquiry.failed)
+		gate_send_unit(s);
+	else
+		put_in_ledger(s);
+}
+
+static void restore(struct session *s, gate_fn then)
+{
+	static const struct question questions[] = {
+		{.sql = "ROLLBACK TO SAVEPOINT " SAVEPOINT}, {.sql = "RELEASE SAVEPOINT " SAVEPOINT}};
+
+	gate_ask_server(s, NULL, false, questions, 2, then);
+}
+
+static void rehearsed(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes error;
+
+	if (g->inquiry.failed && g->inquiry.question == QUESTION_INDEX) {
+		put_rehearsed_error(&error, s);
+		bytes_clear(&g->error);
+		bytes_put_slice(&g->error, bytes_view(&error));
+		bytes_release(&error);
+		restore(s, restored_after_failure);
+		return;
+	}
+	/* A table that cannot be copied says nothing about the index. */
+	if (g->inquiry.failed)
+		log_event(LOG_LEVEL_INFO, "not_rehearsed", "session=%llu sqlstate=%s",
+			(unsigned long long)s->id, g->inquiry.sqlstate);
+	restore(s, restored);
+}
+
+/* The statement on the copy: without CONCURRENTLY, and with the copy's name. */
+static void write_rehearsal(struct bytes *out, const struct gate *g)
+{
+	struct bytes plain;
+	size_t table = (size_t)(g->unit.aside.table.data - g->unit.text.data);
+	size_t behind = table + g->unit.aside.table.len;
+	struct slice text;
+
+	bytes_init(&plain, g->unit.text.len + 1);
+	statement_write_plain(&plain, &g->unit);
+	text = bytes_view(&plain);
+	bytes_put(out, text.data, table);
+	bytes_printf(out, "pg_temp.%s", g->found.name);
+	bytes_put(out, text.data + behind, text.len - behind);
+	bytes_put_u8(out, 0);
+	bytes_release(&plain);
+}
+
+static void rehearse(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct question questions[QUESTIONS] = {[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT}};
+	struct bytes index;
+	char *table = NULL;
+
+	bytes_init(&index, g->unit.text.len + 1024);
+	write_rehearsal(&index, g);
+	if (asprintf(&table,
+		    "CREATE TEMPORARY TABLE pg_temp.%s (LIKE %s INCLUDING ALL EXCLUDING INDEXES) "
+		    "ON COMMIT DROP",
+		    g->found.name, g->found.table) < 0)
+		table = NULL;
+	if (table && !bytes_failed(&index)) {
+		questions[QUESTION_TABLE].sql = table;
+		questions[QUESTION_INDEX].sql = (const char *)bytes_view(&index).data;
+		gate_ask_server(s, NULL, false, questions, QUESTIONS, rehearsed);
+	} else {
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
+	}
+	free(table);
+	bytes_release(&index);
+}
+
+/* A relation of the new index's name is there already, or will be. */
+static bool name_is_taken(const struct session *s)
+{
+	const struct gate *g = s->gate;
+	const struct statement_aside *d = &g->unit.aside;
+	struct sql_name name;
+	bool leftover = g->found.index_table == g->found.relation && !g->found.index_valid;
+
+	if (d->if_not_exists || d->index.len == 0)
+		return false;
+	if (g->found.index != 0 && !leftover)
+		return true;
+	return sql_name_decode(d->index, s->dialect, &name) &&
+		ledger_owes_index(&s->ledger, g->found.relation, &name, s->dialect);
+}
+
+static void fail_named(
+	struct session *s, const char *sqlstate, const char *format, struct slice name)
+{
+	struct sql_name decoded;
+	char text[256];
+
+	if (!sql_name_decode(name, s->dialect, &decoded))
+		decoded.text[0] = '\0';
+	snprintf(text, sizeof(text), "%s \"%s\" %s", "relation", decoded.text, format);
+	gate_fail(s, sqlstate, text, NULL, NULL);
+}
+
+static void fail_not_owned(struct session *s)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "must be owner of table %s", s->gate->found.name);
+	gate_fail(s, "42501", text, NULL, NULL);
+}
+
+void gate_owe(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->unit.kind != STATEMENT_REINDEX && !g->found.owned)
+		fail_not_owned(s);
+	else if (g->unit.kind != STATEMENT_CREATE_INDEX)
+		put_in_ledger(s);
+	else if (name_is_taken(s))
+		fail_named(s, "42P07", "already exists", g->unit.aside.index);
+	else if (g->found.kind != 'r' && g->found.kind != 'm')
+		gate_fail(s, "0A000",
+			"cannot create index on this kind of table concurrently", NULL, NULL);
+	else if (g->found.temporary)
+		rehearse(s);
+	else
+		put_in_ledger(s);
+}

@@ -1,0 +1,187 @@
+/*
+ * gate_unit.c - one statement of a Query after another, or the one of an Execute.
+ *
+ * Several statements in a Query outside of a transaction are one implicit transaction to PostgreSQL. So they stay one:
+ * BEGIN goes before the first ordinary statement and COMMIT behind the last, and both answers are kept
+ * from the client. A text with transaction control of its own gets none from us.
+ */
+#include "gate_state.h"
+#include "log.h"
+#include "message.h"
+#include "timer.h"
+
+static void run_unit(struct session *s);
+
+struct slice gate_unit_text(const struct gate *g)
+{
+	return g->lone ? bytes_view(&g->text) : g->unit.text;
+}
+
+/* Characters, as error positions count them: bytes that continue a UTF-8 character are none. */
+unsigned long gate_unit_offset(const struct gate *g)
+{
+	struct slice text = bytes_view(&g->text);
+	unsigned long n = 0;
+
+	if (g->lone)
+		return 0;
+	for (size_t i = 0; i < g->unit.offset; i++)
+		n += (text.data[i] & 0xc0) != 0x80;
+	return n;
+}
+
+void gate_finish(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes ready;
+
+	if (!g->extended) {
+		bytes_init(&ready, 16);
+		message_put_ready(&ready, s->dialogue.status);
+		session_tell(s, &ready);
+		bytes_release(&ready);
+	}
+	gate_enter(s, GATE_OPEN);
+	relay_resume(s);
+}
+
+/* The next statement of the Query; false when there is none. */
+static bool next_unit(struct gate *g)
+{
+	while (statement_next(&g->pieces, &g->unit))
+		if (g->unit.kind != STATEMENT_EMPTY)
+			return true;
+	return false;
+}
+
+static void go_on(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!g->failed && next_unit(g))
+		run_unit(s);
+	else if (g->block_open)
+		gate_end_block(s, !g->failed);
+	else
+		gate_finish(s);
+}
+
+void gate_unit_done(struct session *s)
+{
+	if (s->gate->extended)
+		gate_finish(s);
+	else
+		go_on(s);
+}
+
+void gate_begin(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->extended) {
+		run_unit(s);
+		return;
+	}
+	if (s->dialogue.status != 'I')
+		g->own_block = false;
+	go_on(s);
+}
+
+/* A Sync of ours outside of a transaction made the server forget the portal: it is bound again. */
+static void bind_again(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes message;
+
+	bytes_init(&message, 256u * 1024);
+	message_put_bind(&message, (const char *)bytes_view(&g->portal).data,
+		(const char *)bytes_view(&g->prepared).data, NULL, 0);
+	g->bind_answer = true;
+	g->portal_lost = false;
+	relay_send_server(s, &message);
+	bytes_release(&message);
+}
+
+/* An Execute of transaction control is waited for, which needs a Flush; others are just passed on. */
+static void send_execute(struct session *s)
+{
+	struct gate *g = s->gate;
+	bool control = statement_is_control(&g->unit) && (gate_is_engaged(s) || g->settlement);
+
+	if (g->portal_lost)
+		bind_again(s);
+	relay_send_server(s, &g->head);
+	if (control) {
+		gate_enter(s, GATE_UNIT);
+		gate_send_empty(s, 'H');
+		return;
+	}
+	gate_enter(s, GATE_OPEN);
+	relay_resume(s);
+}
+
+static void send_query(struct session *s)
+{
+	struct slice text = gate_unit_text(s->gate);
+	struct bytes message;
+	size_t place;
+
+	bytes_init(&message, text.len + 16);
+	place = message_begin(&message, 'Q');
+	bytes_put_slice(&message, text);
+	bytes_put_u8(&message, 0);
+	message_end(&message, place);
+	gate_enter(s, GATE_UNIT);
+	relay_send_server(s, &message);
+	bytes_release(&message);
+}
+
+void gate_send_unit(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	g->completed = g->failed = false;
+	g->tag[0] = '\0';
+	timer_start(g->timer, 10000);
+	if (g->extended)
+		send_execute(s);
+	else
+		send_query(s);
+}
+
+static void block_begun(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed) {
+		/* Nothing has begun, so the first statement may go as it is and tell why. */
+		g->own_block = false;
+	} else {
+		g->block_open = true;
+	}
+	gate_send_unit(s);
+}
+
+static void begin_block(struct session *s)
+{
+	static const struct question begin = {.sql = "BEGIN"};
+
+	gate_ask_server(s, NULL, false, &begin, 1, block_begun);
+}
+
+static void run_unit(struct session *s)
+{
+	struct gate *g = s->gate;
+	char status = s->dialogue.status;
+
+	g->hold_complete = false;
+	g->facts = (struct placement_facts){.status = status};
+	if (statement_is_aside(&g->unit) && status == 'T')
+		gate_ask(s);
+	else if (statement_is_control(&g->unit) && gate_is_engaged(s))
+		gate_control(s);
+	else if (!statement_is_aside(&g->unit) && g->own_block && !g->block_open && status == 'I')
+		begin_block(s);
+	else
+		gate_send_unit(s);
+}

@@ -1,0 +1,212 @@
+#include "ledger.h"
+
+#include <stdlib.h>
+
+void ledger_init(struct ledger *l)
+{
+	*l = (struct ledger){0};
+}
+
+static void free_entry(struct ledger_entry *e)
+{
+	bytes_release(&e->text);
+	bytes_release(&e->settings);
+	free(e);
+}
+
+void ledger_drop_first(struct ledger *l)
+{
+	struct ledger_entry *e = l->owed;
+
+	if (!e)
+		return;
+	l->owed = e->next;
+	free_entry(e);
+}
+
+void ledger_drop_made(struct ledger *l)
+{
+	struct ledger_made *m = l->made;
+
+	if (!m)
+		return;
+	l->made = m->next;
+	free(m);
+}
+
+void ledger_release(struct ledger *l)
+{
+	while (l->owed)
+		ledger_drop_first(l);
+	while (l->made)
+		ledger_drop_made(l);
+	free(l->savepoints);
+	ledger_init(l);
+}
+
+void ledger_move(struct ledger *l, struct ledger *from)
+{
+	ledger_release(l);
+	*l = *from;
+	ledger_init(from);
+}
+
+bool ledger_is_empty(const struct ledger *l)
+{
+	return !l->owed && !l->made;
+}
+
+static void move_slice(struct slice *s, struct slice from, const uint8_t *to)
+{
+	if (s->data)
+		s->data = to + (s->data - from.data);
+}
+
+static void move_statement(struct statement *s, struct slice from, const uint8_t *to)
+{
+	struct statement_aside *d = &s->aside;
+	struct slice *slices[] = {&s->text, &d->index, &d->table, &d->partition, &d->scope};
+
+	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
+		move_slice(slices[i], from, to);
+	for (size_t i = 0; i < d->n_blanks; i++)
+		move_slice(&d->blanks[i], from, to);
+}
+
+static void append(struct ledger *l, struct ledger_entry *e)
+{
+	struct ledger_entry **at = &l->owed;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = e;
+}
+
+struct ledger_entry *ledger_owe(
+	struct ledger *l, struct slice text, const struct statement *s, struct slice settings)
+{
+	struct ledger_entry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	bytes_init(&e->text, text.len + 1);
+	bytes_init(&e->settings, settings.len + 1);
+	bytes_put_slice(&e->text, text);
+	bytes_put_u8(&e->text, 0);
+	bytes_put_slice(&e->settings, settings);
+	if (bytes_failed(&e->text) || bytes_failed(&e->settings)) {
+		free_entry(e);
+		return NULL;
+	}
+	e->statement = *s;
+	move_statement(&e->statement, text, bytes_view(&e->text).data);
+	e->depth = l->n_savepoints;
+	append(l, e);
+	return e;
+}
+
+bool ledger_owes_index(const struct ledger *l, uint32_t relation, const struct sql_name *name,
+	struct sql_dialect dialect)
+{
+	struct sql_name other;
+
+	for (const struct ledger_entry *e = l->owed; e; e = e->next)
+		if (e->statement.kind == STATEMENT_CREATE_INDEX && e->relation == relation &&
+			sql_name_decode(e->statement.aside.index, dialect, &other) &&
+			sql_name_equal(&other, name))
+			return true;
+	return false;
+}
+
+bool ledger_note_made(struct ledger *l, uint32_t index)
+{
+	struct ledger_made *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return false;
+	*m = (struct ledger_made){.next = l->made, .index = index, .depth = l->n_savepoints};
+	l->made = m;
+	return true;
+}
+
+void ledger_savepoint(struct ledger *l, const struct sql_name *name)
+{
+	if (!l->savepoints)
+		l->savepoints = calloc(LEDGER_SAVEPOINTS, sizeof(*l->savepoints));
+	/* One too many is as good as one not seen: going back to it undoes more. */
+	if (!l->savepoints || l->n_savepoints == LEDGER_SAVEPOINTS)
+		return;
+	l->savepoints[l->n_savepoints++] = *name;
+}
+
+/* How many savepoints are outside of the latest of that name; none for one that is unknown. */
+static unsigned outside_of(const struct ledger *l, const struct sql_name *name, bool *known)
+{
+	for (unsigned i = l->n_savepoints; i > 0; i--) {
+		if (sql_name_equal(&l->savepoints[i - 1], name)) {
+			*known = true;
+			return i - 1;
+		}
+	}
+	*known = false;
+	return 0;
+}
+
+void ledger_release_savepoint(struct ledger *l, const struct sql_name *name)
+{
+	bool known;
+	unsigned depth = outside_of(l, name, &known);
+
+	for (struct ledger_entry *e = l->owed; e; e = e->next)
+		e->depth = e->depth < depth ? e->depth : depth;
+	for (struct ledger_made *m = l->made; m; m = m->next)
+		m->depth = m->depth < depth ? m->depth : depth;
+	l->n_savepoints = depth;
+}
+
+void ledger_rollback_to(struct ledger *l, const struct sql_name *name)
+{
+	bool known;
+	unsigned depth = outside_of(l, name, &known);
+	struct ledger_entry **at = &l->owed;
+
+	while (*at) {
+		struct ledger_entry *e = *at;
+
+		if (known && e->depth <= depth) {
+			at = &e->next;
+			continue;
+		}
+		*at = e->next;
+		free_entry(e);
+	}
+	for (struct ledger_made *m = l->made; m; m = m->next)
+		m->undo |= !known || m->depth > depth;
+	l->n_savepoints = known ? depth + 1 : 0;
+}
+
+void ledger_committed(struct ledger *l)
+{
+	struct ledger_made **at = &l->made;
+
+	while (*at) {
+		struct ledger_made *m = *at;
+
+		if (m->undo) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		free(m);
+	}
+	l->n_savepoints = 0;
+}
+
+void ledger_rolled_back(struct ledger *l)
+{
+	while (l->owed)
+		ledger_drop_first(l);
+	for (struct ledger_made *m = l->made; m; m = m->next)
+		m->undo = true;
+	l->n_savepoints = 0;
+}

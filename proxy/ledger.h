@@ -1,0 +1,74 @@
+/*
+ * ledger.h - what a transaction still owes: statements that wait for its COMMIT, and indexes that were made
+ * during it and must go if it does not commit.
+ *
+ * Pure: lists and savepoints. Knows the transaction only from what it is told, after the server has
+ * done it.
+ */
+#ifndef PGASIDE_LEDGER_H
+#define PGASIDE_LEDGER_H
+
+#include "bytes.h"
+#include "sql_name.h"
+#include "statement.h"
+
+/* A statement that is owed. */
+struct ledger_entry {
+	struct ledger_entry *next;  /* owned */
+	struct bytes text;	    /* owned, zero-terminated: one statement */
+	struct statement statement; /* its slices point into `text` */
+	struct bytes settings;	    /* owned: those in force where it stood */
+	uint32_t relation;	    /* OID of the table, as the transaction saw it */
+	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
+	unsigned depth;		    /* savepoints that were set */
+};
+
+/* An index that was made while the transaction was open. */
+struct ledger_made {
+	struct ledger_made *next; /* owned */
+	uint32_t index;
+	unsigned depth;
+	bool undo; /* the part of the transaction that wanted it is gone */
+};
+
+#define LEDGER_SAVEPOINTS 256u
+
+struct ledger {
+	struct ledger_entry *owed; /* owned, in order */
+	struct ledger_made *made;  /* owned, latest first */
+	struct sql_name *savepoints; /* owned, outermost first; only those seen */
+	unsigned n_savepoints;
+};
+
+void ledger_init(struct ledger *l);
+void ledger_release(struct ledger *l);
+/* Moves everything from `from`, which is empty then. */
+void ledger_move(struct ledger *l, struct ledger *from);
+/* Nothing is owed, and nothing would have to be undone. */
+bool ledger_is_empty(const struct ledger *l);
+
+/*
+ * Copies a statement in. Its slices may point anywhere into `text`. NULL without memory; the caller may set the
+ * OIDs of the result.
+ */
+struct ledger_entry *ledger_owe(
+	struct ledger *l, struct slice text, const struct statement *s, struct slice settings);
+/* Whether a new index of that name for that table is owed already. */
+bool ledger_owes_index(const struct ledger *l, uint32_t relation, const struct sql_name *name,
+	struct sql_dialect dialect);
+/* False without memory. */
+bool ledger_note_made(struct ledger *l, uint32_t index);
+/* Removes and frees the first statement. */
+void ledger_drop_first(struct ledger *l);
+void ledger_drop_made(struct ledger *l);
+
+/* The server has set, released or gone back to a savepoint. One that was set before the ledger began is unknown here. */
+void ledger_savepoint(struct ledger *l, const struct sql_name *name);
+void ledger_release_savepoint(struct ledger *l, const struct sql_name *name);
+void ledger_rollback_to(struct ledger *l, const struct sql_name *name);
+/* The transaction has committed: what was made stays, but for what a ROLLBACK TO has condemned. */
+void ledger_committed(struct ledger *l);
+/* It has not: nothing is owed any more, and what was made is to be undone. */
+void ledger_rolled_back(struct ledger *l);
+
+#endif

@@ -1,0 +1,474 @@
+#include "settle.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "aside.h"
+#include "config.h"
+#include "log.h"
+#include "message.h"
+#include "pq.h"
+#include "target.h"
+#include "timer.h"
+#include "worker.h"
+
+#define ERROR_MAX (256u * 1024u)
+#define ASK_MS 250u
+#define RECONNECT_MS 1000u
+
+#define TO(state) (1u << (state))
+
+enum settle_state {
+	SETTLE_PREPARING,
+	SETTLE_READY,
+	SETTLE_UNKNOWN,
+	SETTLE_OWED,
+	SETTLE_UNDOING,
+	SETTLE_ENDED,
+};
+
+static const struct {
+	const char *name;
+	unsigned next; /* states that may follow */
+} states[] = {
+	[SETTLE_PREPARING] = {"preparing",
+		TO(SETTLE_READY) | TO(SETTLE_UNKNOWN) | TO(SETTLE_OWED) | TO(SETTLE_UNDOING)},
+	[SETTLE_READY] = {"ready", TO(SETTLE_UNKNOWN) | TO(SETTLE_OWED) | TO(SETTLE_UNDOING)},
+	[SETTLE_UNKNOWN] = {"unknown", TO(SETTLE_OWED) | TO(SETTLE_UNDOING) | TO(SETTLE_ENDED)},
+	[SETTLE_OWED] = {"owed", TO(SETTLE_UNDOING)},
+	[SETTLE_UNDOING] = {"undoing", TO(SETTLE_ENDED)},
+	[SETTLE_ENDED] = {"ended", 0},
+};
+
+struct settlement {
+	struct worker *worker; /* borrowed */
+	enum settle_state state;
+	struct settlement_events events;
+	void *owner; /* borrowed; NULL when abandoned */
+	uint64_t session;
+	struct target target; /* owned */
+	int server_pid;
+	struct sql_dialect dialect;
+	struct ledger ledger; /* owned */
+	struct aside *aside;  /* owned until it has told its outcome */
+	struct pq *asking;    /* owned: asks for the transaction's outcome */
+	struct timer *timer;  /* owned */
+	bool committed_early; /* before the connections stood */
+	uint64_t in_doubt_since_ms;
+	char xid[24];
+	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
+};
+
+static void run_next(struct settlement *st);
+static void ask(struct settlement *st);
+
+static void enter(struct settlement *st, enum settle_state state)
+{
+	assert(states[st->state].next & TO(state));
+	log_event(LOG_LEVEL_DEBUG, "settle_state", "session=%llu from=%s to=%s",
+		(unsigned long long)st->session, states[st->state].name, states[state].name);
+	st->state = state;
+}
+
+static void free_settlement(void *arg)
+{
+	struct settlement *st = arg;
+	struct worker *w = st->worker;
+
+	pq_close(st->asking);
+	timer_free(st->timer);
+	ledger_release(&st->ledger);
+	target_release(&st->target);
+	bytes_release(&st->error);
+	free(st);
+	w->settlements--;
+	worker_check_end(w);
+}
+
+static void end(struct settlement *st)
+{
+	void *owner = st->owner;
+
+	enter(st, SETTLE_ENDED);
+	timer_stop(st->timer);
+	if (bytes_length(&st->error) > 0)
+		atomic_fetch_add(&st->worker->shared->owed_failures, 1);
+	st->owner = NULL;
+	if (owner)
+		st->events.done(owner, bytes_view(&st->error));
+	worker_defer(st->worker, free_settlement, st);
+}
+
+static void out_of_memory(struct settlement *st)
+{
+	message_put_field(&st->error, 'S', "ERROR");
+	message_put_field(&st->error, 'V', "ERROR");
+	message_put_field(&st->error, 'C', "53200");
+	message_put_field(&st->error, 'M', "out of memory");
+	bytes_put_u8(&st->error, 0);
+}
+
+static void on_notice(void *owner, struct slice body)
+{
+	struct settlement *st = owner;
+
+	if (st->owner)
+		st->events.notice(st->owner, body);
+}
+
+static void put_text(struct bytes *b, const char *before, struct slice text)
+{
+	bytes_put(b, before, strlen(before));
+	bytes_put_slice(b, text);
+}
+
+/* Copies every field but the position, which is one in another text, and the two that are written anew. */
+static void copy_fields(struct bytes *to, struct slice error)
+{
+	static const char codes[] = "SVCMWstcdnFLR";
+	struct slice value;
+
+	for (size_t i = 0; codes[i]; i++) {
+		if (!error_field(error, codes[i], &value))
+			continue;
+		bytes_put_u8(to, (uint8_t)codes[i]);
+		bytes_put_slice(to, value);
+		bytes_put_u8(to, 0);
+	}
+}
+
+/*
+ * The transaction is committed, and the client will be told of an error: what happened, and what is left to be done
+ * by hand.
+ */
+static void set_error(struct settlement *st, struct slice error)
+{
+	struct slice detail;
+
+	bytes_clear(&st->error);
+	copy_fields(&st->error, error);
+	bytes_put_u8(&st->error, 'D');
+	if (error_field(error, 'D', &detail) && detail.len > 0) {
+		bytes_put_slice(&st->error, detail);
+		bytes_put_u8(&st->error, '\n');
+	}
+	put_text(&st->error,
+		"The transaction IS COMMITTED. This statement of it was to run right after COMMIT, "
+		"and failed.",
+		slice_of(NULL, 0));
+	bytes_put_u8(&st->error, 0);
+	bytes_put_u8(&st->error, 'H');
+	put_text(&st->error, "When the reason is gone, run by hand:", slice_of(NULL, 0));
+	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next) {
+		put_text(&st->error, "\n", e->statement.text);
+		bytes_put_u8(&st->error, ';');
+	}
+	bytes_put_u8(&st->error, 0);
+	bytes_put_u8(&st->error, 0);
+	if (bytes_failed(&st->error)) {
+		bytes_clear(&st->error);
+		out_of_memory(st);
+	}
+}
+
+static void log_lists(const struct settlement *st, enum log_level level, const char *event)
+{
+	char quoted[600];
+
+	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next)
+		log_event(level, event, "session=%llu owed=%s", (unsigned long long)st->session,
+			log_quote(quoted, sizeof(quoted), (const char *)e->statement.text.data,
+				(unsigned)e->statement.text.len));
+	for (const struct ledger_made *m = st->ledger.made; m; m = m->next)
+		log_event(level, event, "session=%llu made=%u", (unsigned long long)st->session,
+			m->index);
+}
+
+static struct aside_request request_for_owed(const struct settlement *st, bool hold)
+{
+	const struct ledger_entry *e = st->ledger.owed;
+
+	return (struct aside_request){.mode = ASIDE_OWED,
+		.hold = hold,
+		.settings = bytes_view(&e->settings),
+		.text = slice_of(bytes_view(&e->text).data, bytes_length(&e->text) - 1),
+		.statement = &e->statement,
+		.dialect = st->dialect,
+		.relation = e->relation,
+		.index = e->index};
+}
+
+static struct aside_request request_for_undo(const struct settlement *st)
+{
+	return (struct aside_request){
+		.mode = ASIDE_UNDO, .index = st->ledger.made->index, .dialect = st->dialect};
+}
+
+/* What comes next, if anything does. Enters the state that it belongs to. */
+static bool next_request(struct settlement *st, struct aside_request *request)
+{
+	bool keep = st->worker->shared->config->on_rollback == ROLLBACK_KEEP;
+
+	if (st->state == SETTLE_OWED && st->ledger.owed) {
+		*request = request_for_owed(st, false);
+		return true;
+	}
+	if (st->state != SETTLE_UNDOING)
+		enter(st, SETTLE_UNDOING);
+	if (!st->ledger.made || keep)
+		return false;
+	*request = request_for_undo(st);
+	return true;
+}
+
+static void failed_to_prepare(struct settlement *st, struct slice error)
+{
+	if (st->owner) {
+		st->events.ready(st->owner, error);
+	} else if (st->committed_early) {
+		set_error(st, error);
+		log_lists(st, LOG_LEVEL_ERROR, "owed_and_failed");
+		enter(st, SETTLE_UNDOING);
+		end(st);
+	}
+}
+
+/* Takes the statement that has ended out of the ledger. */
+static void account(struct settlement *st, const struct aside_outcome *outcome)
+{
+	if (st->state == SETTLE_UNDOING) {
+		ledger_drop_made(&st->ledger);
+		return;
+	}
+	if (outcome->result == ASIDE_DONE) {
+		ledger_drop_first(&st->ledger);
+		return;
+	}
+	set_error(st, outcome->error);
+	log_lists(st, LOG_LEVEL_ERROR, "owed_and_failed");
+	while (st->ledger.owed)
+		ledger_drop_first(&st->ledger);
+}
+
+static void on_done(void *owner, const struct aside_outcome *outcome)
+{
+	struct settlement *st = owner;
+	struct aside *finished = st->aside;
+	struct aside_request request;
+
+	st->aside = NULL;
+	if (st->state == SETTLE_PREPARING) {
+		failed_to_prepare(st, outcome->error);
+		return;
+	}
+	/* Lost while it was held: the next attempt opens another. */
+	if (st->state == SETTLE_READY || st->state == SETTLE_UNKNOWN)
+		return;
+	account(st, outcome);
+	if (!next_request(st, &request))
+		end(st);
+	else if (aside_next(finished, &request))
+		st->aside = finished;
+	else
+		run_next(st);
+}
+
+static void on_ready(void *owner)
+{
+	struct settlement *st = owner;
+
+	enter(st, SETTLE_READY);
+	if (st->committed_early)
+		settle_committed(st);
+	else if (st->owner)
+		st->events.ready(st->owner, slice_of(NULL, 0));
+}
+
+static bool start_aside(struct settlement *st, const struct aside_request *request)
+{
+	static const struct aside_events events = {
+		.ready = on_ready, .notice = on_notice, .done = on_done};
+
+	st->aside = aside_start(st->worker, &st->target, st->server_pid, st->session, request,
+		&events, st);
+	return st->aside != NULL;
+}
+
+static void run_next(struct settlement *st)
+{
+	struct aside_request request;
+
+	if (!next_request(st, &request)) {
+		end(st);
+	} else if (!start_aside(st, &request)) {
+		out_of_memory(st);
+		log_lists(st, LOG_LEVEL_ERROR, "owed_and_failed");
+		if (st->state == SETTLE_OWED)
+			enter(st, SETTLE_UNDOING);
+		end(st);
+	}
+}
+
+void settle_committed(struct settlement *st)
+{
+	if (st->state == SETTLE_PREPARING && st->aside) {
+		st->committed_early = true;
+		return;
+	}
+	enter(st, SETTLE_OWED);
+	ledger_committed(&st->ledger);
+	if (st->aside)
+		aside_go(st->aside);
+	else
+		run_next(st);
+}
+
+static void drop_held_aside(struct settlement *st)
+{
+	if (st->aside)
+		aside_abandon(st->aside);
+	st->aside = NULL;
+}
+
+void settle_rolled_back(struct settlement *st)
+{
+	drop_held_aside(st);
+	enter(st, SETTLE_UNDOING);
+	ledger_rolled_back(&st->ledger);
+	run_next(st);
+}
+
+void settle_set_xid(struct settlement *st, struct slice xid)
+{
+	snprintf(st->xid, sizeof(st->xid), "%.*s", (int)xid.len,
+		xid.data ? (const char *)xid.data : "");
+}
+
+static void ask_later(struct settlement *st, unsigned ms)
+{
+	uint64_t waited = timer_now_ms() - st->in_doubt_since_ms;
+
+	if (waited < st->worker->shared->config->shutdown_timeout_ms) {
+		timer_start(st->timer, ms);
+		return;
+	}
+	log_event(LOG_LEVEL_ERROR, "outcome_unknown",
+		"session=%llu xid=%s reason=\"the server has not said whether the transaction "
+		"committed: nothing is run, undone or dropped\"",
+		(unsigned long long)st->session, st->xid);
+	log_lists(st, LOG_LEVEL_ERROR, "outcome_unknown");
+	drop_held_aside(st);
+	end(st);
+}
+
+static void on_status(void *owner, const struct pq_result *r)
+{
+	struct settlement *st = owner;
+	const char *status = r->ok && r->n_rows == 1 ? pq_value(r, 0, 0) : NULL;
+
+	if (status && strcmp(status, "committed") == 0) {
+		log_event(LOG_LEVEL_INFO, "outcome_found", "session=%llu xid=%s outcome=committed",
+			(unsigned long long)st->session, st->xid);
+		settle_committed(st);
+	} else if (status && strcmp(status, "aborted") == 0) {
+		log_event(LOG_LEVEL_INFO, "outcome_found", "session=%llu xid=%s outcome=aborted",
+			(unsigned long long)st->session, st->xid);
+		settle_rolled_back(st);
+	} else {
+		ask_later(st, r->lost ? RECONNECT_MS : ASK_MS);
+	}
+}
+
+static void on_asking_connected(void *owner, const struct err *e)
+{
+	struct settlement *st = owner;
+
+	if (e)
+		ask_later(st, RECONNECT_MS);
+	else
+		ask(st);
+}
+
+static void ask(struct settlement *st)
+{
+	static const struct pq_events events = {.connected = on_asking_connected, .notice = NULL};
+	const char *parameters[] = {st->xid};
+
+	if (pq_is_connected(st->asking)) {
+		pq_query_params(st->asking,
+			"SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)", parameters, 1,
+			on_status, st);
+		return;
+	}
+	pq_close(st->asking);
+	st->asking = target_connect(&st->target, st->worker, "pgaside/outcome", &events, st);
+	if (!st->asking)
+		ask_later(st, RECONNECT_MS);
+}
+
+static void on_timer(void *arg)
+{
+	ask(arg);
+}
+
+static void find_out(struct settlement *st)
+{
+	enter(st, SETTLE_UNKNOWN);
+	if (!st->xid[0]) {
+		/* It has written nothing, so nothing of it can have committed. */
+		settle_rolled_back(st);
+		return;
+	}
+	st->in_doubt_since_ms = timer_now_ms();
+	timer_start(st->timer, 0);
+}
+
+void settle_cancel(struct settlement *st)
+{
+	if (st->aside && st->state == SETTLE_OWED)
+		aside_cancel(st->aside);
+}
+
+void settle_abandon(struct settlement *st, bool in_doubt)
+{
+	st->owner = NULL;
+	if ((st->state == SETTLE_READY || st->state == SETTLE_PREPARING) && in_doubt)
+		find_out(st);
+	else if (st->state == SETTLE_PREPARING || st->state == SETTLE_READY)
+		settle_rolled_back(st);
+}
+
+struct settlement *settle_start(struct worker *w, const struct target *target, int server_pid,
+	uint64_t session, struct sql_dialect dialect, struct ledger *ledger,
+	const struct settlement_events *events, void *owner)
+{
+	struct settlement *st = calloc(1, sizeof(*st));
+	struct aside_request request;
+
+	if (!st)
+		return NULL;
+	st->worker = w;
+	st->events = *events;
+	st->owner = owner;
+	st->session = session;
+	st->server_pid = server_pid;
+	st->dialect = dialect;
+	bytes_init(&st->error, ERROR_MAX);
+	st->timer = timer_new(w->base, on_timer, st);
+	w->settlements++;
+	if (!st->timer || !target_copy(&st->target, target)) {
+		free_settlement(st);
+		return NULL;
+	}
+	ledger_move(&st->ledger, ledger);
+	if (!st->ledger.owed)
+		return st;
+	request = request_for_owed(st, true);
+	if (!start_aside(st, &request)) {
+		ledger_move(ledger, &st->ledger);
+		free_settlement(st);
+		return NULL;
+	}
+	return st;
+}

@@ -1,0 +1,98 @@
+#include "target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "message.h"
+#include "worker.h"
+
+#define PASSWORD_MAX 65536u
+
+static char *copy_text(struct slice s)
+{
+	return strndup(s.len > 0 ? (const char *)s.data : "", s.len);
+}
+
+static bool is_complete(struct target *t)
+{
+	if (t->user && t->database && t->application_name && !bytes_failed(&t->password))
+		return true;
+	target_release(t);
+	return false;
+}
+
+static char *name_for(struct slice application_name)
+{
+	char *name;
+
+	if (asprintf(&name, "pgaside/%.*s", (int)application_name.len,
+		    application_name.len > 0 ? (const char *)application_name.data : "") < 0)
+		return NULL;
+	return name;
+}
+
+bool target_init(struct target *t, const struct upstream_route *route, struct slice startup,
+	struct slice password)
+{
+	struct slice user = {0}, database = {0}, application_name = {0};
+
+	startup_parameter(startup, "user", &user);
+	startup_parameter(startup, "application_name", &application_name);
+	if (!startup_parameter(startup, "database", &database) || database.len == 0)
+		database = user;
+	t->route = *route;
+	t->user = copy_text(user);
+	t->database = copy_text(database);
+	t->application_name = name_for(application_name);
+	bytes_init(&t->password, PASSWORD_MAX);
+	bytes_put_slice(&t->password, password);
+	bytes_put_u8(&t->password, 0);
+	return is_complete(t);
+}
+
+bool target_copy(struct target *t, const struct target *from)
+{
+	t->route = from->route;
+	t->user = strdup(from->user);
+	t->database = strdup(from->database);
+	t->application_name = strdup(from->application_name);
+	bytes_init(&t->password, PASSWORD_MAX);
+	bytes_put_slice(&t->password, bytes_view(&from->password));
+	return is_complete(t);
+}
+
+void target_release(struct target *t)
+{
+	free(t->user);
+	free(t->database);
+	free(t->application_name);
+	t->user = t->database = t->application_name = NULL;
+	bytes_wipe(&t->password);
+}
+
+struct pq *target_connect(const struct target *t, struct worker *w, const char *application_name,
+	const struct pq_events *events, void *owner)
+{
+	const struct upstream *u = w->shared->upstream;
+	const struct pq_parameter parameters[] = {
+		{"host", t->route.host->host},
+		{"hostaddr", t->route.address},
+		{"port", t->route.host->port},
+		{"user", t->user},
+		{"password", (const char *)t->password.data},
+		{"dbname", t->database},
+		{"sslmode", u->sslmode},
+		{"sslrootcert", u->sslrootcert},
+		{"sslcert", u->sslcert},
+		{"sslkey", u->sslkey},
+		{"sslcrl", u->sslcrl},
+		{"gssencmode", "disable"},
+		{"application_name", application_name ? application_name : t->application_name},
+		{NULL, NULL},
+	};
+
+	return pq_connect(
+		w, parameters, w->shared->config->server_connect_timeout_ms, events, owner);
+}
