@@ -30,6 +30,8 @@ static void write_question(struct bytes *out, const struct question *q)
 void inquiry_write(
 	struct bytes *out, bool close_portal, const struct question *questions, unsigned n)
 {
+	/* One that failed before could not be closed. */
+	message_put_target(out, 'C', 'S', NAME);
 	if (close_portal)
 		message_put_target(out, 'C', 'P', "");
 	for (unsigned i = 0; i < n; i++)
