@@ -11,7 +11,7 @@
 #include "message.h"
 #include "timer.h"
 
-#define ERROR_MAX (256u * 1024u)
+#define ERROR_MAX (2u * 1024u * 1024u)
 #define NAMES_MAX (256u * 1024u)
 #define SETTINGS_MAX (4u * 1024u * 1024u)
 
@@ -174,6 +174,8 @@ void aside_fail_with(struct aside *a, const struct pq_result *r)
 	bytes_clear(&a->job.error);
 	bytes_put_slice(&a->job.error, bytes_view(r->error));
 	memcpy(a->job.sqlstate, r->sqlstate, sizeof(a->job.sqlstate));
+	if (bytes_failed(&a->job.error))
+		set_error(a, "53200", "out of memory", NULL);
 	aside_clean_up(a);
 }
 

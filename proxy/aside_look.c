@@ -167,7 +167,7 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 	enum placement_obstacle obstacle;
 
-	if (!r->ok || r->n_rows != 1) {
+	if (!r->ok) {
 		aside_fail_with(a, r);
 		return;
 	}
@@ -189,6 +189,33 @@ static void ask_for_obstacles(struct aside *a)
 	pq_query_params(a->watch, obstacle_sql, parameters, 4, on_obstacle, a);
 }
 
+static void on_seen(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok)
+		aside_fail_with(a, r);
+	else if (r->n_rows > 0)
+		not_now(a, OBSTACLE_NAME);
+	else
+		aside_finish(a, ASIDE_INVISIBLE, OBSTACLE_NONE);
+}
+
+/*
+ * The name means another relation to the server connection. Either nobody else can see that one, or its transaction has
+ * renamed or hidden what everybody sees under another name.
+ */
+static void ask_who_sees_it(struct aside *a)
+{
+	char oid[16];
+	const char *parameters[] = {oid};
+
+	snprintf(oid, sizeof(oid), "%u", a->job.wanted_relation);
+	pq_query_params(a->watch,
+		"SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1::oid AND relpersistence <> 't'",
+		parameters, 1, on_seen, a);
+}
+
 /* What the server connection has found, inside its transaction, against what everybody sees. */
 static void compare_with_server(struct aside *a)
 {
@@ -198,7 +225,7 @@ static void compare_with_server(struct aside *a)
 		/* The transaction has dropped or renamed it. */
 		aside_fail(a, "42P01", "the relation does not exist any more in this transaction", NULL);
 	else if (j->relation != j->wanted_relation)
-		aside_finish(a, ASIDE_INVISIBLE, OBSTACLE_NONE);
+		ask_who_sees_it(a);
 	else if (j->relation == 0)
 		/* There is no such relation: the statement itself says that best. */
 		aside_run(a);

@@ -31,8 +31,12 @@ static void on_repaired(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
-	if (a->cancelled || r->lost) {
+	if (r->lost || (!r->ok && a->cancelled)) {
 		aside_fail_with(a, r);
+		return;
+	}
+	if (a->cancelled) {
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 		return;
 	}
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",

@@ -92,7 +92,7 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->prepared, 64u * 1024);
 	bytes_init(&g->text, TEXT_LIMIT);
 	bytes_init(&g->settings, 4u * 1024 * 1024);
-	bytes_init(&g->error, 1024u * 1024);
+	bytes_init(&g->error, 4u * 1024 * 1024);
 	bytes_init(&g->complete, 1024);
 	bytes_init(&g->target.password, 0);
 }

@@ -263,10 +263,10 @@ static void placed(struct session *s)
 
 	switch (placement_decide(&g->facts)) {
 	case PLACEMENT_NOW:
-		if (bytes_length(&g->error) > 0)
-			gate_fail_with(s, bytes_view(&g->error));
-		else
+		if (g->result == ASIDE_DONE)
 			succeed_now(s);
+		else
+			gate_fail_with(s, bytes_view(&g->error));
 		break;
 	case PLACEMENT_INLINE:
 		run_inline(s, "only this transaction can see the relation");
@@ -303,6 +303,7 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->aside = NULL;
 	bytes_clear(&g->error);
 	bytes_put_slice(&g->error, outcome->error);
+	g->result = outcome->result;
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
 	note_made(s, outcome->made);

@@ -75,6 +75,7 @@ struct gate {
 
 	struct inquiry inquiry;
 	gate_fn then; /* after ASKING or KEEPING */
+	enum aside_result result;
 	struct aside *aside;	       /* owned until it has told its outcome */
 	struct settlement *settlement; /* owned until it is done */
 	bool commit_sent;	       /* and not answered yet */

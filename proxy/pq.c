@@ -9,6 +9,7 @@
 #include "timer.h"
 #include "worker.h"
 
+#define FIELD_MAX (32u * 1024u)
 #define ERROR_BODY_MAX (1024u * 1024u)
 #define MAX_PARAMETERS 32
 
@@ -28,6 +29,21 @@ struct pq {
 
 static void on_socket(int fd, short what, void *arg);
 
+/* A value from a row may stand in an error, and be of any length: each field is cut, between two characters. */
+static void put_field(struct bytes *body, char code, const char *value)
+{
+	size_t len = value ? strnlen(value, FIELD_MAX) : 0;
+
+	if (!value)
+		return;
+	if (len == FIELD_MAX)
+		while (len > 0 && ((unsigned char)value[len] & 0xc0) == 0x80)
+			len--;
+	bytes_put_u8(body, (uint8_t)code);
+	bytes_put(body, value, len);
+	bytes_put_u8(body, 0);
+}
+
 static void put_fields(struct bytes *body, const PGresult *r)
 {
 	static const char order[] = {PG_DIAG_SEVERITY, PG_DIAG_SEVERITY_NONLOCALIZED,
@@ -38,7 +54,7 @@ static void put_fields(struct bytes *body, const PGresult *r)
 		PG_DIAG_SOURCE_FILE, PG_DIAG_SOURCE_LINE, PG_DIAG_SOURCE_FUNCTION};
 
 	for (size_t i = 0; i < sizeof(order); i++)
-		message_put_field(body, order[i], PQresultErrorField(r, order[i]));
+		put_field(body, order[i], PQresultErrorField(r, order[i]));
 	bytes_put_u8(body, 0);
 }
 

@@ -13,7 +13,8 @@
 #include "timer.h"
 #include "worker.h"
 
-#define ERROR_MAX (256u * 1024u)
+#define ERROR_MAX (4u * 1024u * 1024u)
+#define STATEMENT_MAX 4096u /* bytes of each in the hint */
 #define ASK_MS 250u
 #define RECONNECT_MS 1000u
 
@@ -123,6 +124,11 @@ static void put_text(struct bytes *b, const char *before, struct slice text)
 	bytes_put_slice(b, text);
 }
 
+static struct slice cut(struct slice text)
+{
+	return slice_of(text.data, text.len < STATEMENT_MAX ? text.len : STATEMENT_MAX);
+}
+
 /* Copies every field but the position, which is one in another text, and the two that are written anew. */
 static void copy_fields(struct bytes *to, struct slice error)
 {
@@ -161,12 +167,12 @@ static void set_error(struct settlement *st, struct slice error)
 	bytes_put_u8(&st->error, 'H');
 	put_text(&st->error, "When the reason is gone, run by hand:", slice_of(NULL, 0));
 	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next) {
-		put_text(&st->error, "\n", e->statement.text);
+		put_text(&st->error, "\n", cut(e->statement.text));
 		bytes_put_u8(&st->error, ';');
 	}
 	bytes_put_u8(&st->error, 0);
 	bytes_put_u8(&st->error, 0);
-	if (bytes_failed(&st->error)) {
+	if (bytes_failed(&st->error) || error.len == 0) {
 		bytes_clear(&st->error);
 		out_of_memory(st);
 	}
