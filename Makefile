@@ -10,7 +10,7 @@ ifeq (,$(findstring -j,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(shell nproc)
 endif
 endif
-ifeq (,$(filter test demo integration asan e2e lint,$(MAKECMDGOALS)))
+ifeq (,$(filter test demo integration asan e2e lint bench,$(MAKECMDGOALS)))
 MAKEFLAGS += --output-sync=line
 endif
 
@@ -62,7 +62,7 @@ REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
 .PHONY: help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
-	integration e2e asan asan-suites test demo clean
+	integration e2e asan asan-suites test demo bench clean
 .DEFAULT_GOAL := all
 
 help:
@@ -81,6 +81,7 @@ help:
 	@echo 'make integration   against a throwaway PostgreSQL'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
+	@echo 'make bench         what pgaside costs: two minutes, on a machine with nothing else to do'
 	@echo 'make deps          install what the build needs (apt)'
 	@echo 'make clean'
 	@echo 'V=1 shows commands, BUILD=directory builds elsewhere.'
@@ -194,6 +195,9 @@ demo:
 	@tests/support/install-deps.sh demo
 	@$(MAKE) all
 	@PGASIDE=$(BUILD)/pgaside tests/e2e/demo.sh
+
+bench: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside bench/run
 
 clean:
 	rm -rf build

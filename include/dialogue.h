@@ -22,7 +22,7 @@
 struct dialogue {
 	uint8_t ring[DIALOGUE_DEPTH]; /* enum dialogue_request, oldest first */
 	uint16_t head;
-	uint16_t count;
+	uint16_t count;	     /* above 0 only while a ReadyForQuery is to come */
 	uint64_t ready_sent; /* requests that end in ReadyForQuery, ever */
 	uint64_t ready_got;
 	char status;	    /* of the last ReadyForQuery: 'I', 'T', 'E' */
@@ -30,6 +30,7 @@ struct dialogue {
 	bool executed;	    /* an Execute among them */
 	bool failed;	    /* an ErrorResponse since the last ReadyForQuery */
 	bool copy_in;	    /* the server takes CopyData and ignores Sync */
+	bool copy_ended;    /* the open pipeline has a CopyDone for a COPY not yet answered */
 	bool uncertain;
 };
 

@@ -4,7 +4,8 @@
  *
  * Each question is asked with a named statement and portal, which are closed again, so that the
  * client's unnamed ones stay what they are; one Sync ends them all. Every answer but notices,
- * parameter statuses and notifications belongs to the inquiry and is kept from the client. Pure.
+ * parameter statuses, notifications and an error that ends the session belongs to the inquiry and
+ * is kept from the client. Pure.
  *
  * Only to be used when nothing else is outstanding (dialogue_is_idle()).
  */

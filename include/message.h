@@ -22,7 +22,8 @@ enum startup_kind {
 	STARTUP_SESSION,
 };
 
-#define STARTUP_MAX 10000u /* bytes, as PostgreSQL has it */
+/* Bytes, the length included, as PostgreSQL has it: 10000 behind the length. */
+#define STARTUP_MAX 10004u
 
 /*
  * What the packet at the front of `data` is; `size` gets its length unless PARTIAL or BAD. A length

@@ -7,7 +7,10 @@
 
 struct cursor cursor_over(struct slice body)
 {
-	return (struct cursor){.at = body.data, .left = body.len, .failed = false};
+	/* An empty slice may have no address, and nothing may be added to that, not even zero. */
+	const uint8_t *at = body.data ? body.data : (const uint8_t *)"";
+
+	return (struct cursor){.at = at, .left = body.len, .failed = false};
 }
 
 /* The one bounds check of every read: NULL, and failed for good, when fewer than `len` bytes are
@@ -146,7 +149,7 @@ static bool grow(struct bytes *b, size_t need)
 	if (used > 0)
 		memcpy(data, b->data + b->start, used);
 	if (b->data)
-		explicit_bzero(b->data, b->len);
+		explicit_bzero(b->data, b->cap); /* what was consumed or cleared is still there */
 	free(b->data);
 	b->data = data;
 	b->cap = cap;

@@ -6,8 +6,12 @@ enum dialogue_request {
 	REQUEST_QUERY,		 /* Query or FunctionCall */
 	REQUEST_QUERY_PIPELINED, /* the same behind extended messages without Sync */
 	REQUEST_SYNC,
-	REQUEST_COPY_END, /* CopyDone or CopyFail sent before CopyInResponse was seen: no
-			     ReadyForQuery */
+	/* CopyDone or CopyFail sent before CopyInResponse was seen; no ReadyForQuery comes for it.
+	 * It goes when the request that it follows is answered, or when a CopyInResponse was meant
+	 * by it. */
+	REQUEST_COPY_END,
+	/* The same in a pipeline whose Sync or Query comes next in the ring. */
+	REQUEST_COPY_END_PIPELINED,
 };
 
 static enum dialogue_request request_at(const struct dialogue *d, unsigned i)
@@ -41,10 +45,13 @@ static void pop(struct dialogue *d)
 
 static void end_request(struct dialogue *d, enum dialogue_request r)
 {
+	if (d->copy_ended)
+		push(d, REQUEST_COPY_END_PIPELINED);
 	push(d, r);
 	d->ready_sent++;
 	d->pipeline_open = false;
 	d->executed = false;
+	d->copy_ended = false;
 }
 
 /* Sync ends a pipeline; the server throws it away while it takes copy data. */
@@ -65,6 +72,8 @@ static void copy_end_sent(struct dialogue *d)
 {
 	if (d->copy_in)
 		d->copy_in = false;
+	else if (d->pipeline_open)
+		d->copy_ended = true;
 	else if (d->count > 0 && request_at(d, d->count - 1u) != REQUEST_COPY_END)
 		push(d, REQUEST_COPY_END);
 }
@@ -98,18 +107,34 @@ void dialogue_client(struct dialogue *d, uint8_t type)
 	}
 }
 
+static bool is_copy_end(enum dialogue_request r)
+{
+	return r == REQUEST_COPY_END || r == REQUEST_COPY_END_PIPELINED;
+}
+
 static void ready_received(struct dialogue *d, char status)
 {
-	while (d->count > 0 && request_at(d, 0) == REQUEST_COPY_END)
+	while (d->count > 0 && is_copy_end(request_at(d, 0)))
 		pop(d);
 	if (d->count == 0)
 		d->uncertain = true;
 	else
 		pop(d);
+	/* Meant for a COPY that never took data: whoever waits for answers must not wait for it. */
+	while (d->count > 0 && request_at(d, 0) == REQUEST_COPY_END)
+		pop(d);
 	d->ready_got++;
 	d->status = status;
 	d->failed = false;
 	d->copy_in = false;
+}
+
+/* Takes the requests [from, to) out of the ring. */
+static void take_out(struct dialogue *d, unsigned from, unsigned to)
+{
+	for (unsigned i = to; i < d->count; i++)
+		d->ring[(d->head + from + i - to) % DIALOGUE_DEPTH] = (uint8_t)request_at(d, i);
+	d->count = (uint16_t)(d->count - (to - from));
 }
 
 /*
@@ -118,25 +143,31 @@ static void ready_received(struct dialogue *d, char status)
  */
 static void copy_in_received(struct dialogue *d)
 {
-	bool extended = d->count == 0 || request_at(d, 0) == REQUEST_SYNC;
+	bool extended = d->count == 0 || (request_at(d, 0) != REQUEST_QUERY &&
+						 request_at(d, 0) != REQUEST_QUERY_PIPELINED);
 	unsigned keep = extended ? 0 : 1;
 	unsigned i = keep;
+	bool ended;
 
 	while (i < d->count && request_at(d, i) == REQUEST_SYNC)
 		i++;
-	if (i < d->count && request_at(d, i) != REQUEST_COPY_END) {
+	ended = i < d->count && is_copy_end(request_at(d, i));
+	if (i < d->count && !ended) {
 		d->uncertain = true;
 		return;
 	}
-	if (i < d->count) {
-		/* The end of the data is on its way already; what follows it counts. */
-		d->uncertain = i > keep;
-		return;
+	d->ready_sent -= i - keep;
+	take_out(d, keep, ended ? i + 1 : i);
+	if (!ended) {
+		d->copy_in = !d->copy_ended;
+		d->copy_ended = false;
 	}
-	d->ready_sent -= d->count - keep;
-	d->count = (uint16_t)keep;
-	d->copy_in = true;
-	d->pipeline_open = extended;
+	if (extended && d->count == 0) {
+		d->pipeline_open = true;
+		d->executed = true;
+	} else if (!extended && !ended && d->pipeline_open) {
+		d->uncertain = true; /* what is no copy data fails the COPY */
+	}
 }
 
 static void error_received(struct dialogue *d)
@@ -171,6 +202,6 @@ bool dialogue_is_idle(const struct dialogue *d)
 
 bool dialogue_is_full(const struct dialogue *d)
 {
-	/* One place is kept for a Sync of our own. */
-	return d->count >= DIALOGUE_DEPTH - 1;
+	/* A message of the client takes up to two places, and one is kept for a Sync of our own. */
+	return d->count >= DIALOGUE_DEPTH - 2;
 }

@@ -48,15 +48,20 @@ static void take_row(struct inquiry *q, struct slice body)
 		q->on_row(q->owner, q->question, values, n < MAX_COLUMNS ? n : MAX_COLUMNS);
 }
 
-static void take_error(struct inquiry *q, struct slice body)
+/* False for the last words of a server that ends the session: they are for the client. */
+static bool take_error(struct inquiry *q, struct slice body)
 {
 	struct slice state = slice_str("XX000");
+	struct slice severity = slice_str("ERROR");
 
 	q->failed = true;
 	bytes_clear(&q->error);
 	bytes_put_slice(&q->error, body);
 	error_field(body, 'C', &state);
+	memset(q->sqlstate, 0, sizeof(q->sqlstate));
 	memcpy(q->sqlstate, state.data, state.len < 5 ? state.len : 5);
+	error_field(body, 'V', &severity);
+	return !slice_is(severity, "FATAL") && !slice_is(severity, "PANIC");
 }
 
 bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body)
@@ -73,8 +78,7 @@ bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body)
 		q->question++;
 		return true;
 	case 'E':
-		take_error(q, body);
-		return true;
+		return take_error(q, body);
 	case 'Z':
 		q->done = true;
 		return true;

@@ -57,11 +57,9 @@ bool startup_parameter(struct slice packet, const char *name, struct slice *valu
 		struct slice key = cursor_cstr(&c);
 		struct slice text;
 
-		if (c.failed || key.len == 0)
-			return found;
+		if (key.len == 0)
+			return found && cursor_done(&c);
 		text = cursor_cstr(&c);
-		if (c.failed)
-			return found;
 		if (slice_is(key, name)) {
 			*value = text;
 			found = true; /* as in PostgreSQL, the last of several wins */

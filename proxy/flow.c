@@ -27,6 +27,8 @@ struct walk {
 
 static void send_run(struct walk *w)
 {
+	if (w->at == w->sent)
+		return;
 	conn_send(w->to, slice_of(w->data.data + w->sent, w->at - w->sent));
 	w->sent = w->at;
 }

@@ -281,9 +281,11 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	if (!o.is_run && strcmp(word, "serve") != 0) {
-		fprintf(stderr, "pgaside: %s%s%s; see pgaside --help\n",
-			*word ? "there is no command \"" : "which command?", word,
-			*word ? "\"" : "");
+		if (*word)
+			fprintf(stderr, "pgaside: there is no command \"%s\"; see pgaside --help\n",
+				word);
+		else
+			fputs("pgaside: which command? See pgaside --help\n", stderr);
 		return EXIT_USAGE;
 	}
 	o.names = calloc((size_t)argc, sizeof(*o.names));

@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +19,8 @@
 #include "server.h"
 
 enum {
-	RANDOM_BYTES = 16
+	RANDOM_BYTES = 16,
+	MAX_PASSFILE = 65536
 };
 
 /* How signals were set when pgaside was started: so the command gets them. */
@@ -176,22 +180,80 @@ static bool make_random(char out[2 * RANDOM_BYTES + 1])
 	return true;
 }
 
+/* As libpq: a file that others can read is not trusted. */
+static bool is_private_file(FILE *f, const char *path)
+{
+	struct stat s;
+	char quoted[256];
+
+	if (fstat(fileno(f), &s) != 0 || !S_ISREG(s.st_mode))
+		return false;
+	if ((s.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+		return true;
+	log_event(LOG_LEVEL_WARNING, "passfile",
+		"path=%s reason=\"group or others have access to it: it is not used\"",
+		log_quote(quoted, sizeof(quoted), path, (unsigned)strlen(path)));
+	return false;
+}
+
+static const char *variable(const struct run_command *command, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (char *const *v = command->environment; *v; v++)
+		if (strncmp(*v, name, len) == 0 && (*v)[len] == '=')
+			return *v + len + 1;
+	return "";
+}
+
+/* The text of the password file, "" when there is none. */
+static void read_passfile(const struct run_command *command, char *text, size_t size)
+{
+	const char *chosen = variable(command, "PGPASSFILE");
+	char path[PATH_MAX];
+	FILE *f;
+	size_t len = 0;
+
+	snprintf(path, sizeof(path), "%s%s", *chosen ? chosen : variable(command, "HOME"),
+		*chosen ? "" : "/.pgpass");
+	f = fopen(path, "re");
+	if (f && is_private_file(f, path))
+		len = fread(text, 1, size - 1, f);
+	text[len] = '\0';
+	if (f)
+		fclose(f);
+}
+
+static const char *os_user(void)
+{
+	const struct passwd *entry = getpwuid(geteuid());
+
+	return entry ? entry->pw_name : "";
+}
+
 static bool make_plan(const struct config *c, const struct run_command *command,
 	struct run_plan *plan, struct err *e)
 {
 	char random[2 * RANDOM_BYTES + 1];
+	static char passfile[MAX_PASSFILE];
 	struct run_request request = {
 		.upstream = c->upstream,
 		.environment = command->environment,
 		.names = command->names,
 		.n_names = command->n_names,
 		.random = random,
+		.passfile = passfile,
+		.os_user = os_user(),
 	};
+	bool ok;
 
 	*plan = (struct run_plan){0};
 	if (!make_random(random))
 		return err_set(e, "XX000", "the system has no random bytes for a password");
-	return run_plan_init(plan, &request, e);
+	read_passfile(command, passfile, sizeof(passfile));
+	ok = run_plan_init(plan, &request, e);
+	explicit_bzero(passfile, sizeof(passfile));
+	return ok;
 }
 
 /* The private server: on loopback, on any free port, for one command. */
@@ -232,6 +294,14 @@ static int serve_command(struct run *r, const struct run_command *command, char 
 	return r->status;
 }
 
+static void log_access(const struct config *c)
+{
+	if (!*c->private_password)
+		log_event(LOG_LEVEL_INFO, "private_port",
+			"access=anybody reason=\"the command has more than one password, or one "
+			"that is not in a URL: the server decides\"");
+}
+
 static int with_server(struct run *r, const struct run_command *command, struct run_plan *plan)
 {
 	char **environment;
@@ -241,6 +311,7 @@ static int with_server(struct run *r, const struct run_command *command, struct 
 	r->server = server_new(r->config, &e);
 	if (!r->server)
 		return complain(EXIT_FAILURE, &e);
+	log_access(r->config);
 	environment = run_plan_environment(plan, server_port(r->server), &e);
 	if (environment)
 		status = serve_command(r, command, environment);

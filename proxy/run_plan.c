@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "passfile.h"
+
 static const char bad_variable[] = "F0000";
 
 static const char *value_of(char *const *environment, const char *name)
@@ -49,6 +51,7 @@ static bool add_variables(struct run_plan *p, const struct run_request *r, struc
 {
 	const char *text = value_of(r->environment, "DATABASE_URL");
 
+	p->n_variables = 0;
 	p->variables = calloc(r->n_names + 1, sizeof(*p->variables));
 	if (!p->variables)
 		return err_set(e, "53200", "out of memory");
@@ -91,25 +94,45 @@ static bool add_database_url(struct run_plan *p, const struct run_request *r, st
 	return true;
 }
 
-static bool find_upstream(struct run_plan *p, const struct run_request *r, struct err *e)
+static bool use_upstream(struct run_plan *p, const struct run_request *r, struct err *e)
+{
+	struct err why;
+
+	if (!url_parse(&p->upstream_url, r->upstream, &why))
+		return blame("upstream", &why, e);
+	p->upstream = url_to_upstream(r->upstream, r->environment, &why);
+	if (!p->upstream)
+		return blame("upstream", &why, e);
+	if (!database_url(p) && !add_database_url(p, r, e))
+		return false;
+	p->base = database_url(p) ? &database_url(p)->url : &p->upstream_url;
+	return true;
+}
+
+static bool use_database_url(struct run_plan *p, const struct run_request *r, struct err *e)
 {
 	const struct run_variable *v = database_url(p);
 	struct err why;
 
-	if (!*r->upstream && !v)
+	if (!v)
 		return err_set(e, bad_variable,
 			"DATABASE_URL is not set: set it, or name the server with --upstream");
-	if (*r->upstream && !url_parse(&p->upstream_url, r->upstream, &why))
-		return blame("upstream", &why, e);
-	p->upstream =
-		url_to_upstream(*r->upstream ? r->upstream : v->url.text, r->environment, &why);
-	if (!p->upstream)
-		return blame(*r->upstream ? "upstream" : "DATABASE_URL", &why, e);
-	if (!v && !add_database_url(p, r, e))
-		return false;
-	v = database_url(p);
-	p->base = v ? &v->url : &p->upstream_url;
-	return true;
+	p->upstream = url_to_upstream(v->url.text, r->environment, &why);
+	p->base = &v->url;
+	return p->upstream || blame(v->name, &why, e);
+}
+
+static bool find_upstream(struct run_plan *p, const struct run_request *r, struct err *e)
+{
+	return *r->upstream ? use_upstream(p, r, e) : use_database_url(p, r, e);
+}
+
+static bool other_server(const struct run_variable *v, const char *expected, struct err *e)
+{
+	const char *host = v->url.values[URL_HOST], *port = v->url.values[URL_PORT];
+
+	return err_set(e, bad_variable, "--env %s: it leads to %s%s%s, another server than %s",
+		v->name, *host ? host : "no host", *port ? " port " : "", port, expected);
 }
 
 /* Another server behind --env would silently become ours. DATABASE_URL itself may name a pooler, if
@@ -122,9 +145,7 @@ static bool check_servers(const struct run_plan *p, const struct run_request *r,
 		if (&v->url == p->base || url_same_server(&v->url, p->base) ||
 			(*r->upstream && url_same_server(&v->url, &p->upstream_url)))
 			continue;
-		return err_set(e, bad_variable, "--env %s: it leads to %s, another server than %s",
-			v->name, *v->url.values[URL_HOST] ? v->url.values[URL_HOST] : "no host",
-			*r->upstream ? "upstream" : "DATABASE_URL");
+		return other_server(v, *r->upstream ? "upstream" : "DATABASE_URL", e);
 	}
 	return true;
 }
@@ -163,23 +184,77 @@ static bool is_other_identity(const struct run_plan *p)
 	       differs(set_value_of(p->environment, "PGPASSWORD"), p->password);
 }
 
+static const char *first_of(const char *a, const char *b, const char *c)
+{
+	return *a ? a : *b ? b : c;
+}
+
+/* The first of a comma separated list, owned; `otherwise` when that is empty. */
+static char *first_item(const char *list, const char *otherwise)
+{
+	size_t len = strcspn(list, ",");
+
+	return len > 0 ? strndup(list, len) : strdup(otherwise);
+}
+
+/* What libpq would have found; owned, NULL when that is nothing. */
+static char *find_in_passfile(const struct run_plan *p, const struct run_request *r)
+{
+	const struct url *server = *r->upstream ? &p->upstream_url : p->base;
+	char *host = first_item(
+		first_of(server->values[URL_HOST], set_value_of(r->environment, "PGHOST"), ""),
+		"localhost");
+	char *port = first_item(
+		first_of(server->values[URL_PORT], set_value_of(r->environment, "PGPORT"), ""),
+		"5432");
+	struct passfile_key key = {
+		/* The default directory of the socket counts as the host itself. */
+		.host = host && strcmp(host, "/var/run/postgresql") == 0 ? "localhost" : host,
+		.port = port,
+		.user = first_of(p->base->values[URL_USER], set_value_of(r->environment, "PGUSER"),
+			r->os_user),
+	};
+	char *password = NULL;
+
+	key.database = first_of(p->base->values[URL_DATABASE],
+		set_value_of(r->environment, "PGDATABASE"), key.user);
+	if (host && port)
+		password = passfile_find(r->passfile, &key);
+	free(host);
+	free(port);
+	return password;
+}
+
+/* What the server is shown when the command has no password to show: that of --upstream, if it is
+ * the same user's, or of the password file. Owned; "" when there is none. */
+static char *password_of_server(const struct run_plan *p, const struct run_request *r)
+{
+	const struct url *upstream = &p->upstream_url;
+	char *found;
+
+	if (*r->upstream && *upstream->values[URL_PASSWORD] &&
+		!differs(upstream->values[URL_USER], p->base->values[URL_USER]))
+		return strdup(upstream->values[URL_PASSWORD]);
+	found = find_in_passfile(p, r);
+	return found ? found : strdup("");
+}
+
 static bool choose_passwords(struct run_plan *p, const struct run_request *r, struct err *e)
 {
-	const char *of_server, *shown;
-
 	p->password = p->base->values[URL_PASSWORD];
 	if (!*p->password && p->base->form != URL_JDBC)
 		p->password = set_value_of(r->environment, "PGPASSWORD");
 	p->keep_password = *p->password && is_other_identity(p);
-	of_server = p->password;
-	shown = *p->password ? p->password : r->random;
-	/* DATABASE_URL says nothing about it, but --upstream does. */
-	if (!*of_server && *r->upstream)
-		of_server = p->upstream_url.values[URL_PASSWORD];
-	if (is_open(p))
-		shown = of_server = "";
-	p->private_password = strdup(shown);
-	p->server_password = strdup(of_server);
+	if (is_open(p)) {
+		p->private_password = strdup("");
+		p->server_password = strdup("");
+	} else if (*p->password) {
+		p->private_password = strdup(p->password);
+		p->server_password = strdup(p->password);
+	} else {
+		p->private_password = strdup(r->random);
+		p->server_password = password_of_server(p, r);
+	}
 	return (p->private_password && p->server_password) || err_set(e, "53200", "out of memory");
 }
 

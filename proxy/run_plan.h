@@ -6,7 +6,8 @@
  *
  * Who may use the private port? The password that stands in DATABASE_URL (or PGPASSWORD) is known
  * to the command and to the server, so it is what must be shown. If there is none, one is made up
- * and told to the command. Only if passwords differ, or if a driver is given its password in a way
+ * and told to the command; the server is then shown what --upstream or the password file has, if
+ * anything. Only if passwords differ, or if a driver is given its password in a way
  * that is not seen here (JDBC), anybody may try: then the server alone decides.
  */
 #ifndef PGASIDE_RUN_PLAN_H
@@ -30,7 +31,9 @@ struct run_request {
 	char *const *environment; /* ends with NULL */
 	const char *const *names; /* of --env */
 	size_t n_names;
-	const char *random; /* a password nobody can guess */
+	const char *random;   /* a password nobody can guess */
+	const char *passfile; /* the text of ~/.pgpass, "" = none */
+	const char *os_user;  /* who runs us: PostgreSQL's default user */
 };
 
 struct run_plan {

@@ -382,6 +382,15 @@ bool url_write_upstream(
 	return !bytes_failed(out) || out_of_memory(e);
 }
 
+static bool put_upstream(const struct url *u, const char *text, char *const *environment,
+	struct bytes *out, struct err *e)
+{
+	if (u->form != URL_KEYWORDS)
+		return url_write_upstream(u, environment, out, e);
+	put_text(out, text);
+	return true;
+}
+
 char *url_to_upstream(const char *text, char *const *environment, struct err *e)
 {
 	char *upstream = NULL;
@@ -389,17 +398,11 @@ char *url_to_upstream(const char *text, char *const *environment, struct err *e)
 	struct url u;
 
 	bytes_init(&out, URL_TEXT_LIMIT);
-	if (url_parse(&u, text, e)) {
-		if (u.form == URL_KEYWORDS)
-			upstream = strdup(text);
-		else if (url_write_upstream(&u, environment, &out, e))
-			upstream = url_take_text(&out);
-		else
-			goto done;
+	if (url_parse(&u, text, e) && put_upstream(&u, text, environment, &out, e)) {
+		upstream = url_take_text(&out);
 		if (!upstream)
 			out_of_memory(e);
 	}
-done:
 	bytes_wipe(&out);
 	url_release(&u);
 	return upstream;
