@@ -26,11 +26,11 @@ typedef void (*inquiry_row_fn)(
 
 struct inquiry {
 	inquiry_row_fn on_row;
-	void *owner;	   /* borrowed */
-	unsigned question; /* the one being answered */
-	bool done;	   /* ReadyForQuery has come */
-	bool failed;	   /* an ErrorResponse came first: the transaction has failed now */
-	char sqlstate[6];  /* of that error */
+	void *owner;	    /* borrowed */
+	unsigned question;  /* the one being answered */
+	bool done;	    /* ReadyForQuery has come */
+	bool failed;	    /* an ErrorResponse came first: the transaction has failed now */
+	char sqlstate[6];   /* of that error */
 	struct bytes error; /* owned: its body */
 };
 

@@ -76,10 +76,11 @@ bool parameter_status_decode(struct slice body, struct slice *name, struct slice
 bool error_field(struct slice body, char code, struct slice *value);
 
 /*
- * Copies the body of an ErrorResponse or NoticeResponse with its position ('P') moved on by `characters`, and with
- * `hint` if it has none of its own. NULL: no hint.
+ * Copies the body of an ErrorResponse or NoticeResponse with its position ('P') moved on by
+ * `characters`, and with `hint` if it has none of its own. NULL: no hint.
  */
-void error_put_changed(struct bytes *b, struct slice body, unsigned long characters, const char *hint);
+void error_put_changed(
+	struct bytes *b, struct slice body, unsigned long characters, const char *hint);
 
 /* The same with another position. */
 void error_put_moved(struct bytes *b, struct slice body, unsigned long position);

@@ -134,7 +134,8 @@ void error_put_moved(struct bytes *b, struct slice body, unsigned long position)
 	bytes_put_u8(b, 0);
 }
 
-void error_put_changed(struct bytes *b, struct slice body, unsigned long characters, const char *hint)
+void error_put_changed(
+	struct bytes *b, struct slice body, unsigned long characters, const char *hint)
 {
 	struct slice position, unused;
 

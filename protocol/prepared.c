@@ -89,7 +89,8 @@ static void copy_slice(uint8_t *to, struct slice from)
 		memcpy(to, from.data, from.len);
 }
 
-/* Drivers that never close their statements would fill it up: the oldest is least likely to be met again. */
+/* Drivers that never close their statements would fill it up: the oldest is least likely to be met
+ * again. */
 static void remove_oldest(struct prepared *p)
 {
 	struct entry **at = &p->first;

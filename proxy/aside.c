@@ -113,8 +113,8 @@ static void log_outcome(const struct aside *a, enum aside_result result)
 		"session=%llu placement=%s outcome=%s duration_ms=%llu sqlstate=%s reason=%s",
 		(unsigned long long)a->session, modes[a->job.mode], words[result],
 		(unsigned long long)(timer_now_ms() - a->job.started_ms), a->job.sqlstate,
-		log_quote(quoted, sizeof(quoted), (const char *)message.data,
-			(unsigned)message.len));
+		log_quote(
+			quoted, sizeof(quoted), (const char *)message.data, (unsigned)message.len));
 }
 
 void aside_tell(struct aside *a, enum aside_result result, enum placement_obstacle obstacle)
@@ -171,6 +171,10 @@ void aside_fail(struct aside *a, const char *sqlstate, const char *message, cons
 
 void aside_fail_with(struct aside *a, const struct pq_result *r)
 {
+	if (!r->error) {
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		return;
+	}
 	bytes_clear(&a->job.error);
 	bytes_put_slice(&a->job.error, bytes_view(r->error));
 	memcpy(a->job.sqlstate, r->sqlstate, sizeof(a->job.sqlstate));

@@ -9,13 +9,14 @@
  *                    +---------------------------- another statement ---------------------- +  |
  *                                                                                       ENDED <+
  *
- * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's own. READY
- * waits for aside_go(). LOOKING finds the relation, its indexes, and what is in the way. REPAIRING drops an
- * INVALID leftover of the wanted name. RUNNING is the statement, watched. VERIFYING asks whether the index
- * is valid. CLEANING drops what a failure has left. Every state before TOLD may go to CLEANING.
+ * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's
+ * own. READY waits for aside_go(). LOOKING finds the relation, its indexes, and what is in the way.
+ * REPAIRING drops an INVALID leftover of the wanted name. RUNNING is the statement, watched.
+ * VERIFYING asks whether the index is valid. CLEANING drops what a failure has left. Every state
+ * before TOLD may go to CLEANING.
  *
- * Lives on a worker, which it may keep alive longer than the session that began it. It never touches the
- * session's own connections.
+ * Lives on a worker, which it may keep alive longer than the session that began it. It never
+ * touches the session's own connections.
  */
 #ifndef PGASIDE_ASIDE_H
 #define PGASIDE_ASIDE_H
@@ -40,8 +41,8 @@ enum aside_mode {
 /* Everything here is copied. */
 struct aside_request {
 	enum aside_mode mode;
-	bool hold;	       /* stop in READY */
-	bool look_only;	       /* only find out whether the relation is visible: ends in NOT_NOW if so */
+	bool hold;	/* stop in READY */
+	bool look_only; /* only find out whether the relation is visible: ends in NOT_NOW if so */
 	struct slice settings; /* name, zero, value, zero, ... of the server connection; with role
 				  and session_authorization */
 	struct slice text;     /* one statement, perhaps with comments; none for UNDO */
@@ -70,34 +71,38 @@ struct aside_events {
 	void (*ready)(void *owner);
 	/* The body of a NoticeResponse of the statement. */
 	void (*notice)(void *owner, struct slice body);
-	/* Called once a statement, from the loop, unless abandoned. Clean-up may go on afterwards. */
+	/* Called once a statement, from the loop, unless abandoned. Clean-up may go on afterwards.
+	 */
 	void (*done)(void *owner, const struct aside_outcome *outcome);
 };
 
-/* `server_pid` is the backend of the server connection; `session` is for the log. NULL without memory. */
+/* `server_pid` is the backend of the server connection; `session` is for the log. NULL without
+ * memory. */
 struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,
 	uint64_t session, const struct aside_request *request, const struct aside_events *events,
 	void *owner);
 /* From READY on. */
 void aside_go(struct aside *a);
 /*
- * From inside `done`: runs another statement on the same connections. False when they are needed to clean up or
- * lost; then another aside is to be started. An aside that gets no other statement frees itself.
+ * From inside `done`: runs another statement on the same connections. False when they are needed to
+ * clean up or lost; then another aside is to be started. An aside that gets no other statement
+ * frees itself.
  */
 bool aside_next(struct aside *a, const struct aside_request *request);
 /* The client wants it cancelled: `done` follows with 57014, unless it is too late. */
 void aside_cancel(struct aside *a);
 /*
- * The owner is gone: no event any more; the statement is cancelled, and what it made or left is dropped.
+ * The owner is gone: no event any more; the statement is cancelled, and what it made or left is
+ * dropped.
  */
 void aside_abandon(struct aside *a);
 /* The worker must end: every aside is cancelled and cleaned up. */
 void aside_cancel_all(struct worker *w);
 
 /*
- * The question that finds the relation and its indexes, for the server connection as for the aside connection.
- * Parameters: $1 a possibly qualified name, $2 the name of a new index or "". No row: there is no such
- * relation. Columns: see enum.
+ * The question that finds the relation and its indexes, for the server connection as for the aside
+ * connection. Parameters: $1 a possibly qualified name, $2 the name of a new index or "". No row:
+ * there is no such relation. Columns: see enum.
  */
 enum aside_lookup_column {
 	LOOKUP_TABLE,	    /* OID */
@@ -113,7 +118,8 @@ enum aside_lookup_column {
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);
-/* Writes the parameters for it, each with a zero byte. False when the statement's names are not understood. */
+/* Writes the parameters for it, each with a zero byte. False when the statement's names are not
+ * understood. */
 bool aside_lookup_parameters(
 	const struct statement *s, struct sql_dialect d, struct bytes *path, struct bytes *name);
 

@@ -27,8 +27,8 @@ static bool worth_another_try(const struct aside *a)
 	const struct aside_job *j = &a->job;
 
 	return !a->cancelled && !j->told && (j->mode != ASIDE_NOW || !j->in_the_way) &&
-		j->tries < a->worker->shared->config->aside_retries &&
-		(strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0);
+	       j->tries < a->worker->shared->config->aside_retries &&
+	       (strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0);
 }
 
 static void try_again(struct aside *a)
@@ -42,9 +42,8 @@ static void try_again(struct aside *a)
 	j->building = 0;
 	j->relation = 0;
 	aside_watch_stop(a);
-	log_event(LOG_LEVEL_WARNING, "aside_retry",
-		"session=%llu sqlstate=%s try=%u pause_ms=%u", (unsigned long long)a->session,
-		j->sqlstate, j->tries, pause);
+	log_event(LOG_LEVEL_WARNING, "aside_retry", "session=%llu sqlstate=%s try=%u pause_ms=%u",
+		(unsigned long long)a->session, j->sqlstate, j->tries, pause);
 	bytes_clear(&j->error);
 	timer_start(a->limit_timer, pause);
 }
@@ -95,7 +94,8 @@ void aside_clean_up(struct aside *a)
 		finish(a);
 		return;
 	}
-	timer_start(a->limit_timer, a->worker->shared->config->cleanup_timeout_ms);
+	if (a->worker->shared->config->cleanup_timeout_ms > 0)
+		timer_start(a->limit_timer, a->worker->shared->config->cleanup_timeout_ms);
 	aside_watch_start(a);
 	if (pq_is_connected(a->aside)) {
 		aside_clean_up_on(a);
@@ -163,7 +163,8 @@ static bool collect(struct aside *a, const struct pq_result *r)
 
 static void on_listed(void *owner, const struct pq_result *r);
 
-/* INVALID indexes of the table, and the one that nobody wants any more ($3). $2 is our own backend: it may hold its lock for a moment longer. */
+/* INVALID indexes of the table, and the one that nobody wants any more ($3). $2 is our own backend:
+ * it may hold its lock for a moment longer. */
 static const char invalid_sql[] =
 	"SELECT i.indexrelid, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "

@@ -14,36 +14,36 @@
 	"(SELECT pg_catalog.string_agg(i.indexrelid::text || CASE WHEN i.indisvalid THEN ':t' " \
 	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)"
 
-#define COLUMNS                                                                                    \
-	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "          \
-	"c.relkind, pg_catalog.quote_ident(s.nspname), pg_catalog.quote_ident(c.relname), "         \
-	"pg_catalog.pg_has_role(c.relowner, 'USAGE') AND "                                          \
-	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                               \
-	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "           \
+#define COLUMNS                                                                             \
+	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "  \
+	"c.relkind, pg_catalog.quote_ident(s.nspname), pg_catalog.quote_ident(c.relname), " \
+	"pg_catalog.pg_has_role(c.relowner, 'USAGE') AND "                                  \
+	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                       \
+	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "   \
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
 /* An index that is to be in the same schema. */
-#define FROM_TABLE                                                                                 \
-	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "      \
-	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace = c.relnamespace "                       \
-	"AND x.relname = $2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace "   \
+#define FROM_TABLE                                                                                \
+	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "    \
+	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace = c.relnamespace "                     \
+	"AND x.relname = $2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace " \
 	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid = x.oid WHERE "
 
-#define FROM_INDEX                                                                                 \
-	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid = n.indrelid "              \
-	"JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "                                 \
-	"JOIN pg_catalog.pg_class x ON x.oid = n.indexrelid "                                       \
+#define FROM_INDEX                                                                     \
+	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid = n.indrelid " \
+	"JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "                    \
+	"JOIN pg_catalog.pg_class x ON x.oid = n.indexrelid "                          \
 	"JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace WHERE $2::text IS NOT NULL AND "
 
-static const char table_sql[] =
-	COLUMNS FROM_TABLE "c.oid = pg_catalog.to_regclass($1::text)";
+static const char table_sql[] = COLUMNS FROM_TABLE "c.oid = pg_catalog.to_regclass($1::text)";
 static const char index_sql[] =
 	COLUMNS FROM_INDEX "n.indexrelid = pg_catalog.to_regclass($1::text)";
 /* The same by OID. */
 static const char table_oid_sql[] = COLUMNS FROM_TABLE "c.oid = $1::oid";
 static const char index_oid_sql[] = COLUMNS FROM_INDEX "n.indexrelid = $1::oid";
 
-#define LOOKUP_INDEX_NAME LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */
+#define LOOKUP_INDEX_NAME \
+	LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */
 
 static bool names_an_index(const struct statement *s)
 {
@@ -167,7 +167,7 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 	enum placement_obstacle obstacle;
 
-	if (!r->ok) {
+	if (!r->ok || a->cancelled) {
 		aside_fail_with(a, r);
 		return;
 	}
@@ -202,8 +202,8 @@ static void on_seen(void *owner, const struct pq_result *r)
 }
 
 /*
- * The name means another relation to the server connection. Either nobody else can see that one, or its transaction has
- * renamed or hidden what everybody sees under another name.
+ * The name means another relation to the server connection. Either nobody else can see that one, or
+ * its transaction has renamed or hidden what everybody sees under another name.
  */
 static void ask_who_sees_it(struct aside *a)
 {
@@ -223,7 +223,8 @@ static void compare_with_server(struct aside *a)
 
 	if (j->wanted_relation == 0 && j->relation != 0)
 		/* The transaction has dropped or renamed it. */
-		aside_fail(a, "42P01", "the relation does not exist any more in this transaction", NULL);
+		aside_fail(a, "42P01", "the relation does not exist any more in this transaction",
+			NULL);
 	else if (j->relation != j->wanted_relation)
 		ask_who_sees_it(a);
 	else if (j->relation == 0)
@@ -367,7 +368,8 @@ void aside_look(struct aside *a)
 	aside_enter(a, ASIDE_LOOKING);
 	/* Another try has its names already, and its text may have been changed to them. */
 	if (j->tries == 0 && !read_names(j)) {
-		aside_fail(a, "0A000", "pgaside does not understand the names in this statement", NULL);
+		aside_fail(a, "0A000", "pgaside does not understand the names in this statement",
+			NULL);
 		return;
 	}
 	if (j->mode != ASIDE_NOW) {

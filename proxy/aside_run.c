@@ -23,20 +23,16 @@ static bool is_cic(const struct aside *a)
 /* An INVALID index of the wanted name on the wanted table: what an earlier build has left. */
 static bool has_leftover(const struct aside *a)
 {
-	return is_cic(a) && a->worker->shared->config->repair_invalid && a->job.named_index != 0 && !a->job.named_valid &&
-	       a->job.named_table == a->job.relation && !a->job.repaired;
+	return is_cic(a) && a->worker->shared->config->repair_invalid && a->job.named_index != 0 &&
+	       !a->job.named_valid && a->job.named_table == a->job.relation && !a->job.repaired;
 }
 
 static void on_repaired(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
-	if (r->lost || (!r->ok && a->cancelled)) {
+	if (r->lost || a->cancelled) {
 		aside_fail_with(a, r);
-		return;
-	}
-	if (a->cancelled) {
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 		return;
 	}
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",
@@ -50,7 +46,7 @@ static void on_leftover_named(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 	char *sql;
 
-	if (!r->ok) {
+	if (!r->ok || a->cancelled) {
 		aside_fail_with(a, r);
 		return;
 	}
@@ -148,8 +144,7 @@ static void note_made(struct aside *a, uint32_t oid)
 {
 	bool valid;
 
-	if (!a->job.statement.aside.if_not_exists &&
-		!aside_index_was_there(&a->job, oid, &valid))
+	if (!a->job.statement.aside.if_not_exists && !aside_index_was_there(&a->job, oid, &valid))
 		a->job.made = oid;
 }
 

@@ -114,7 +114,8 @@ static void compare(struct aside *a, const struct pq_result *r)
 	put_timeout(a, "lock_timeout", config->aside_lock_timeout_ms);
 	put_timeout(a, "statement_timeout", config->aside_statement_timeout_ms);
 	/* The server itself notices when pgaside is gone, and ends the build. */
-	put_setting(&a->job.changes, slice_str("client_connection_check_interval"), slice_str("10s"));
+	put_setting(
+		&a->job.changes, slice_str("client_connection_check_interval"), slice_str("10s"));
 	put_role(a, "session_authorization", a->target.user);
 	put_role(a, "role", "none");
 }

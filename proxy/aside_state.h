@@ -11,7 +11,8 @@
 #include "target.h"
 #include "worker.h"
 
-#define ASIDE_MAX_INDEXES 512u /* on one table; more are not told apart, so nothing is dropped then */
+#define ASIDE_MAX_INDEXES \
+	512u /* on one table; more are not told apart, so nothing is dropped then */
 
 enum aside_state {
 	ASIDE_CONNECTING,
@@ -64,8 +65,8 @@ struct aside_job {
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
 	uint64_t told_blocker_ms;
-	struct bytes error;	/* owned: the body of the ErrorResponse to report; empty = success */
-	char sqlstate[6];	/* of that */
+	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
+	char sqlstate[6];   /* of that */
 	struct bytes leftovers; /* owned: quoted names still to be dropped, zero-terminated each */
 };
 
@@ -85,7 +86,8 @@ struct aside {
 	int aside_pid;
 
 	struct timer *watch_timer; /* owned */
-	struct timer *limit_timer; /* owned: the end of patience with clean-up; the pause before a retry */
+	struct timer *limit_timer; /* owned: the end of patience with clean-up; the pause before a
+				      retry */
 	unsigned watch_ms;	   /* until the next look */
 	bool watching;		   /* a look is under way */
 	bool cancel_due;	   /* pg_cancel_backend is still to be sent */
@@ -99,7 +101,7 @@ void aside_enter(struct aside *a, enum aside_state state);
 const char *aside_state_name(enum aside_state state);
 /* Ends the statement with an error of our own: cleans up if it may have run, and reports. */
 void aside_fail(struct aside *a, const char *sqlstate, const char *message, const char *hint);
-/* The same with the error of a result. */
+/* The same with the error of a result; one that has none means that the client has cancelled. */
 void aside_fail_with(struct aside *a, const struct pq_result *r);
 /* Tells the owner, once a statement. */
 void aside_tell(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
@@ -112,7 +114,8 @@ void aside_on_connected(struct aside *a);
 
 /* aside_settings.c: makes the aside connection like the server connection. */
 void aside_settings_begin(struct aside *a);
-/* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on(). */
+/* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on().
+ */
 void aside_settings_role(struct aside *a);
 /* aside.c: the settings are done. */
 void aside_settings_done(struct aside *a);

@@ -22,8 +22,8 @@ static const struct setting_word tls_words[] = {
 };
 static const struct setting_word allow_words[] = {
 	{"local", ALLOW_LOCAL}, {"always", ALLOW_ALWAYS}, {NULL, 0}};
-static const struct setting_word conflict_words[] = {
-	{"at_commit", CONFLICT_AT_COMMIT}, {"inline", CONFLICT_INLINE}, {"error", CONFLICT_ERROR}, {0}};
+static const struct setting_word conflict_words[] = {{"at_commit", CONFLICT_AT_COMMIT},
+	{"inline", CONFLICT_INLINE}, {"error", CONFLICT_ERROR}, {0}};
 static const struct setting_word rollback_words[] = {
 	{"undo", ROLLBACK_UNDO}, {"keep", ROLLBACK_KEEP}, {0}};
 static const struct setting_word notify_words[] = {
@@ -87,10 +87,12 @@ const struct setting setting_table[] = {
 
 	{BOOL(aside), .initial = "on", .help = "off: pass everything on, take nothing aside"},
 	{WORD(conflict, conflict_words), .initial = "at_commit",
-		.help = "a statement that its own transaction is in the way of: run it after COMMIT, "
+		.help = "a statement that its own transaction is in the way of: run it after "
+			"COMMIT, "
 			"run it without CONCURRENTLY, or refuse it"},
 	{WORD(on_rollback, rollback_words), .initial = "undo",
-		.help = "an index made during a transaction that does not commit: drop it, or keep it"},
+		.help = "an index made during a transaction that does not commit: drop it, or keep "
+			"it"},
 	{BOOL(repair_invalid), .initial = "on",
 		.help = "drop an INVALID index that has the name and table of the one to be made"},
 	{NUMBER(aside_retries, 0, 10), .initial = "3",

@@ -25,11 +25,11 @@ static const struct {
 	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC) | TO(GATE_PREPARING)},
 	[GATE_SYNC] = {"sync", NEXT_UNIT | TO(GATE_PREPARING)},
 	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
-	[GATE_ASKING] = {"asking", NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_FAILING) |
-			TO(GATE_INLINE) | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+	[GATE_ASKING] = {"asking", NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_FAILING) | TO(GATE_INLINE) |
+					   TO(GATE_PREPARING) | TO(GATE_SETTLING)},
 	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING)},
 	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_FAILING) | TO(GATE_INLINE) |
-			TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+					     TO(GATE_PREPARING) | TO(GATE_SETTLING)},
 	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING) | TO(GATE_SETTLING)},
 	[GATE_INLINE] = {"inline", TO(GATE_OPEN)},
 	[GATE_PREPARING] = {"preparing", TO(GATE_KEEPING)},
@@ -64,7 +64,8 @@ static void on_timer(void *arg)
 {
 	struct session *s = arg;
 	struct gate *g = s->gate;
-	bool idle = g->state == GATE_ASIDE || g->state == GATE_PREPARING || g->state == GATE_SETTLING;
+	bool idle =
+		g->state == GATE_ASIDE || g->state == GATE_PREPARING || g->state == GATE_SETTLING;
 
 	if (idle && g->keep_alive_ms > 0) {
 		/* A bare Sync is all that it takes to hold off the idle timeouts. */
@@ -124,7 +125,7 @@ bool gate_has_target(struct session *s)
 	struct target *t = &s->gate->target;
 
 	return t->user ||
-		target_init(t, &s->route, bytes_view(&s->startup), bytes_view(&s->password));
+	       target_init(t, &s->route, bytes_view(&s->startup), bytes_view(&s->password));
 }
 
 bool gate_is_engaged(const struct session *s)
@@ -277,6 +278,8 @@ static void step_answers(struct session *s)
 		gate_begin(s);
 		return;
 	}
+	/* The error of this pipeline may have come before the gate closed, to a Flush. */
+	s->gate->failed_before = s->dialogue.failed;
 	gate_enter(s, GATE_SYNC);
 	gate_send_empty(s, 'S');
 }
@@ -286,7 +289,8 @@ static void step_sync(struct session *s)
 	if (s->dialogue.count > 0)
 		return;
 	if (s->gate->failed_before) {
-		/* The server would have skipped everything up to the client's Sync, this message too. */
+		/* The server would have skipped everything up to the client's Sync, this message
+		 * too. */
 		s->discarding = true;
 		gate_enter(s, GATE_OPEN);
 		relay_resume(s);
@@ -363,7 +367,7 @@ bool gate_wants(const struct session *s, uint8_t type)
 	switch (g->state) {
 	case GATE_OPEN:
 		return (g->bind_answer && (type == '2' || type == 'E')) ||
-			(gate_is_engaged(s) && (type == 'C' || type == 'E'));
+		       (gate_is_engaged(s) && (type == 'C' || type == 'E'));
 	case GATE_ANSWERS:
 	case GATE_SYNC:
 		return type == 'E';
@@ -474,7 +478,8 @@ static enum flow_action unit_message(struct session *s, uint8_t type, struct sli
 	}
 }
 
-/* The one ErrorResponse that the server must send: its fields are ours. Notices before it are the refusal's own. */
+/* The one ErrorResponse that the server must send: its fields are ours. Notices before it are the
+ * refusal's own. */
 static enum flow_action failing_message(struct session *s, uint8_t type)
 {
 	struct gate *g = s->gate;

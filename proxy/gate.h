@@ -1,24 +1,27 @@
 /*
- * gate.h - what stops a client's stream at an aside statement, finds the statement's place, and lets the stream go on.
+ * gate.h - what stops a client's stream at an aside statement, finds the statement's place, and
+ * lets the stream go on.
  *
- *   OPEN --> ANSWERS --> [SYNC] --> the next unit --+--> UNIT (it goes to the server) --+--> the next unit
- *                                                   |                                   |    or OPEN
+ *   OPEN --> ANSWERS --> [SYNC] --> the next unit --+--> UNIT (it goes to the server) --+--> the
+ * next unit |                                   |    or OPEN
  *                                                   +--> ASKING -> ASIDE -> [KEEPING] --+
  *                                                   |                 |                 |
  *                                                   |                 +-> INLINE -------+
  *                                                   |                 +-> FAILING ------+
  *                                                   +--> PREPARING -> UNIT -> SETTLING -+
  *
- * A unit is one statement of a Query, or one Execute. The gate closes at an aside statement and, while the transaction
- * owes something, at transaction control. ANSWERS waits for what was asked before; SYNC for the Sync that
- * ends an open pipeline: only then is the transaction status true. ASKING asks the server connection something of
- * our own. ASIDE is a statement on its own connection; KEEPING, also behind PREPARING and SETTLING, waits for the
- * answer to a Sync that kept the server connection alive meanwhile. INLINE has sent a statement without CONCURRENTLY. FAILING has
- * sent the server what it must refuse, and puts our error into its answer. PREPARING opens the connections for what is
- * owed before COMMIT goes; SETTLING runs it after COMMIT, or undoes after ROLLBACK, before the client hears of it.
+ * A unit is one statement of a Query, or one Execute. The gate closes at an aside statement and,
+ * while the transaction owes something, at transaction control. ANSWERS waits for what was asked
+ * before; SYNC for the Sync that ends an open pipeline: only then is the transaction status true.
+ * ASKING asks the server connection something of our own. ASIDE is a statement on its own
+ * connection; KEEPING, also behind PREPARING and SETTLING, waits for the answer to a Sync that kept
+ * the server connection alive meanwhile. INLINE has sent a statement without CONCURRENTLY. FAILING
+ * has sent the server what it must refuse, and puts our error into its answer. PREPARING opens the
+ * connections for what is owed before COMMIT goes; SETTLING runs it after COMMIT, or undoes after
+ * ROLLBACK, before the client hears of it.
  *
- * The message that closed the gate is not forwarded as it is: the gate holds a copy and sends what is due.
- * Nothing behind it is forwarded before the gate is open again.
+ * The message that closed the gate is not forwarded as it is: the gate holds a copy and sends what
+ * is due. Nothing behind it is forwarded before the gate is open again.
  */
 #ifndef PGASIDE_GATE_H
 #define PGASIDE_GATE_H
@@ -31,8 +34,8 @@ struct session;
 /* A whole Query with this text is next. True: the gate is closed now and has the text. */
 bool gate_meets_query(struct session *s, struct slice text);
 /*
- * A whole Execute is next; behind its portal is this statement, prepared under the name `statement`. True: the gate is
- * closed now and has a copy.
+ * A whole Execute is next; behind its portal is this statement, prepared under the name
+ * `statement`. True: the gate is closed now and has a copy.
  */
 bool gate_meets_execute(struct session *s, struct slice message, struct slice portal,
 	struct slice statement, struct slice text);
@@ -51,7 +54,8 @@ void gate_step(struct session *s);
 void gate_transaction_ended(struct session *s);
 /* The client wants its statement cancelled. */
 void gate_cancel(struct session *s);
-/* The session ends: its aside goes on alone, to clean up, and so does what a committed transaction owes. */
+/* The session ends: its aside goes on alone, to clean up, and so does what a committed transaction
+ * owes. */
 void gate_abandon(struct session *s);
 void gate_free(struct session *s);
 

@@ -1,9 +1,10 @@
 /*
- * gate_ask.c - what the server connection has to say before a place is chosen: its settings, its transaction's
- * properties, its pid, and which relation the statement's names mean there.
+ * gate_ask.c - what the server connection has to say before a place is chosen: its settings, its
+ * transaction's properties, its pid, and which relation the statement's names mean there.
  *
- * The first inquiry leaves no trace in any transaction. The second one is a SELECT, which takes a snapshot
- * that lasts in REPEATABLE READ; there, though, nothing is run while the transaction is open.
+ * The first inquiry leaves no trace in any transaction. The second one is a SELECT, which takes a
+ * snapshot that lasts in REPEATABLE READ; there, though, nothing is run while the transaction is
+ * open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static void note_setting(struct gate *g, struct slice name, struct slice value)
 	else if (slice_is(name, "transaction_read_only"))
 		g->facts.read_only = slice_is(value, "on");
 	else if (slice_is(name, "idle_in_transaction_session_timeout") ||
-		slice_is(name, "idle_session_timeout"))
+		 slice_is(name, "idle_session_timeout"))
 		note_idle_timeout(g, value);
 }
 
@@ -137,7 +138,7 @@ static bool inquiry_failed(struct session *s)
 static bool destroys(const struct gate *g)
 {
 	return g->unit.kind == STATEMENT_DETACH_PARTITION ||
-		(g->unit.kind == STATEMENT_DROP_INDEX && g->found.index_valid);
+	       (g->unit.kind == STATEMENT_DROP_INDEX && g->found.index_valid);
 }
 
 static void resolved(struct session *s)
@@ -194,7 +195,7 @@ void gate_ask(struct session *s)
 
 	bytes_clear(&g->settings);
 	g->keep_alive_ms = 0;
-	/* A portal that an earlier SELECT has left open holds a snapshot: it goes, unless it is the unit's own. */
-	gate_ask_server(
-		s, on_setting, !g->extended || !g->unnamed, questions, 3, settings_known);
+	/* A portal that an earlier SELECT has left open holds a snapshot: it goes, unless it is the
+	 * unit's own. */
+	gate_ask_server(s, on_setting, !g->extended || !g->unnamed, questions, 3, settings_known);
 }

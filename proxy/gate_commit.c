@@ -1,9 +1,9 @@
 /*
  * gate_commit.c - transaction control while the transaction owes something.
  *
- * COMMIT goes to the server only when both connections for what is owed stand; its answer goes to the client only
- * when all of that has run. After ROLLBACK, what was made meanwhile is dropped again. Savepoints are followed by what
- * the server says of them.
+ * COMMIT goes to the server only when both connections for what is owed stand; its answer goes to
+ * the client only when all of that has run. After ROLLBACK, what was made meanwhile is dropped
+ * again. Savepoints are followed by what the server says of them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +67,8 @@ static void on_notice(void *owner, struct slice body)
 	bytes_release(&message);
 }
 
-/* What is owed has failed after COMMIT: the error stands in COMMIT's place, and the status is the server's. */
+/* What is owed has failed after COMMIT: the error stands in COMMIT's place, and the status is the
+ * server's. */
 static void settled(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -148,7 +149,8 @@ static void undo(struct session *s)
 
 	bytes_clear(&g->error);
 	wait_in(s, GATE_SETTLING);
-	timer_start(g->undo_timer, s->worker->shared->config->undo_timeout_ms);
+	if (s->worker->shared->config->undo_timeout_ms > 0)
+		timer_start(g->undo_timer, s->worker->shared->config->undo_timeout_ms);
 	settle_rolled_back(g->settlement);
 }
 
@@ -193,7 +195,8 @@ static void committed(struct session *s)
 	settle_committed(g->settlement);
 }
 
-/* COMMIT's answer: that of the client's own, which has passed or is held, or that of our block's. */
+/* COMMIT's answer: that of the client's own, which has passed or is held, or that of our block's.
+ */
 static void commit_answered(struct session *s, bool ok)
 {
 	s->gate->commit_sent = false;
@@ -337,7 +340,8 @@ void gate_control(struct session *s)
 	case STATEMENT_PREPARE_TRANSACTION:
 		if (s->ledger.owed) {
 			refuse(s, "0A000",
-				"cannot PREPARE a transaction that owes a statement which is to run "
+				"cannot PREPARE a transaction that owes a statement which is to "
+				"run "
 				"after its COMMIT");
 			return;
 		}
@@ -381,8 +385,8 @@ static void commit_done(struct session *s)
 }
 
 /*
- * The transaction has ended in a way that was not seen coming: by a text that could not be read. Its answer is on its way
- * already, so what is owed runs behind it.
+ * The transaction has ended in a way that was not seen coming: by a text that could not be read.
+ * Its answer is on its way already, so what is owed runs behind it.
  */
 void gate_transaction_ended(struct session *s)
 {

@@ -1,9 +1,10 @@
 /*
  * gate_rehearse.c - a statement is put into the ledger, to run after COMMIT.
  *
- * Whatever can fail is to fail now, while the transaction can still be rolled back. A CREATE INDEX is rehearsed under a
- * savepoint on an empty temporary table of the same name and shape; names and privileges are checked in the
- * catalog. Only what depends on the rows, or on others, is left to chance.
+ * Whatever can fail is to fail now, while the transaction can still be rolled back. A CREATE INDEX
+ * is rehearsed under a savepoint on an empty temporary table of the same name and shape; names and
+ * privileges are checked in the catalog. Only what depends on the rows, or on others, is left to
+ * chance.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +15,18 @@
 
 #define SAVEPOINT "pgaside"
 
-enum { QUESTION_SAVEPOINT, QUESTION_TABLE, QUESTION_INDEX, QUESTIONS };
+enum {
+	QUESTION_SAVEPOINT,
+	QUESTION_TABLE,
+	QUESTION_INDEX,
+	QUESTIONS
+};
 
 static void put_in_ledger(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct slice text = gate_unit_text(g);
-	struct ledger_entry *e =
-		ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
+	struct ledger_entry *e = ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
 	char quoted[600], notice[160];
 
 	if (!e) {
@@ -43,7 +48,8 @@ static void put_in_ledger(struct session *s)
 	gate_succeed(s, notice);
 }
 
-/* The position in the rehearsed text becomes the one in the client's: only the table's name differs in length. */
+/* The position in the rehearsed text becomes the one in the client's: only the table's name differs
+ * in length. */
 static void put_rehearsed_error(struct bytes *out, struct session *s)
 {
 	struct gate *g = s->gate;
@@ -82,8 +88,8 @@ static void restored(struct session *s)
 
 static void restore(struct session *s, gate_fn then)
 {
-	static const struct question questions[] = {
-		{.sql = "ROLLBACK TO SAVEPOINT " SAVEPOINT}, {.sql = "RELEASE SAVEPOINT " SAVEPOINT}};
+	static const struct question questions[] = {{.sql = "ROLLBACK TO SAVEPOINT " SAVEPOINT},
+		{.sql = "RELEASE SAVEPOINT " SAVEPOINT}};
 
 	gate_ask_server(s, NULL, false, questions, 2, then);
 }
@@ -129,7 +135,8 @@ static void write_rehearsal(struct bytes *out, const struct gate *g)
 static void rehearse(struct session *s)
 {
 	struct gate *g = s->gate;
-	struct question questions[QUESTIONS] = {[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT}};
+	struct question questions[QUESTIONS] = {
+		[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT}};
 	struct bytes index;
 	char *table = NULL;
 
@@ -164,7 +171,7 @@ static bool name_is_taken(const struct session *s)
 	if (g->found.index != 0 && !leftover)
 		return true;
 	return sql_name_decode(d->index, s->dialect, &name) &&
-		ledger_owes_index(&s->ledger, g->found.relation, &name, s->dialect);
+	       ledger_owes_index(&s->ledger, g->found.relation, &name, s->dialect);
 }
 
 static void fail_named(
@@ -198,8 +205,8 @@ void gate_owe(struct session *s)
 	else if (name_is_taken(s))
 		fail_named(s, "42P07", "already exists", g->unit.aside.index);
 	else if (g->found.kind != 'r' && g->found.kind != 'm')
-		gate_fail(s, "0A000",
-			"cannot create index on this kind of table concurrently", NULL, NULL);
+		gate_fail(s, "0A000", "cannot create index on this kind of table concurrently",
+			NULL, NULL);
 	else if (g->found.temporary)
 		rehearse(s);
 	else

@@ -14,8 +14,8 @@
 #define NO_PORTAL "pgaside_refuses"
 
 /*
- * The server must enter the failed state by itself: it gets the message that it refuses, and our error goes
- * into its answer.
+ * The server must enter the failed state by itself: it gets the message that it refuses, and our
+ * error goes into its answer.
  */
 static void deliver(struct session *s, struct slice body, bool original)
 {
@@ -101,7 +101,8 @@ void gate_succeed(struct session *s, const char *notice)
 	gate_unit_done(s);
 }
 
-/* The unit with CONCURRENTLY blanked out: as long as before, so that positions stay true. Zero-terminated. */
+/* The unit with CONCURRENTLY blanked out: as long as before, so that positions stay true.
+ * Zero-terminated. */
 static void write_plain(struct bytes *out, const struct gate *g)
 {
 	struct slice text = bytes_view(&g->text);
@@ -130,7 +131,8 @@ static void send_plain_query(struct session *s)
 	bytes_release(&plain);
 }
 
-/* Without touching the client's unnamed statement and portal; the client gets only what Execute gives. */
+/* Without touching the client's unnamed statement and portal; the client gets only what Execute
+ * gives. */
 static void send_plain_execute(struct session *s)
 {
 	struct bytes plain, messages;
@@ -153,7 +155,8 @@ static void send_plain_execute(struct session *s)
 }
 
 /*
- * The plain form is laxer than CONCURRENTLY: what PostgreSQL refuses for another reason is not to succeed here.
+ * The plain form is laxer than CONCURRENTLY: what PostgreSQL refuses for another reason is not to
+ * succeed here.
  */
 static bool plain_is_the_same(const struct gate *g)
 {
@@ -203,7 +206,8 @@ static void block_committed(struct session *s)
 	gate_unit_done(s);
 }
 
-/* The block is ours: it is committed, the statement runs alone, and the next ordinary one begins another. */
+/* The block is ours: it is committed, the statement runs alone, and the next ordinary one begins
+ * another. */
 static void commit_block_first(struct session *s)
 {
 	static const struct question commit = {.sql = "COMMIT"};
@@ -232,7 +236,8 @@ static void conflict(struct session *s)
 		break;
 	case CONFLICT_ERROR:
 		gate_fail(s, "0A000",
-			"this statement cannot run outside of its transaction now (conflict = error)",
+			"this statement cannot run outside of its transaction now (conflict = "
+			"error)",
 			detail,
 			"Put it into a migration of its own, or before what it conflicts with.");
 		break;
@@ -243,8 +248,8 @@ static void note_made(struct session *s, uint32_t index)
 {
 	if (index != 0 && !ledger_note_made(&s->ledger, index))
 		log_event(LOG_LEVEL_ERROR, "made_and_forgotten",
-			"session=%llu index=%u reason=\"out of memory\"",
-			(unsigned long long)s->id, index);
+			"session=%llu index=%u reason=\"out of memory\"", (unsigned long long)s->id,
+			index);
 }
 
 static void succeed_now(struct session *s)
@@ -252,7 +257,8 @@ static void succeed_now(struct session *s)
 	char text[160];
 
 	snprintf(text, sizeof(text),
-		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this transaction",
+		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this "
+		"transaction",
 		statement_command_tag(&s->gate->unit));
 	gate_succeed(s, text);
 }
@@ -326,8 +332,8 @@ void gate_place(struct session *s)
 	};
 
 	if (gate_has_target(s))
-		g->aside = aside_start(s->worker, &g->target, g->server_pid, s->id, &request,
-			&events, s);
+		g->aside = aside_start(
+			s->worker, &g->target, g->server_pid, s->id, &request, &events, s);
 	if (!g->aside) {
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 		return;

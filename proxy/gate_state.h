@@ -45,19 +45,19 @@ struct gate_lookup {
 struct gate {
 	enum gate_state state;
 	/* The message that closed the gate. */
-	bool extended;		/* an Execute, not a Query */
-	bool unnamed;		/* of the unnamed portal */
-	struct bytes head;	/* owned: the Execute, whole */
-	struct bytes portal;	/* owned, zero-terminated: of the Execute */
-	struct bytes prepared;	/* owned, zero-terminated: the prepared statement behind it */
-	struct bytes text;	/* owned: the SQL text */
+	bool extended;	       /* an Execute, not a Query */
+	bool unnamed;	       /* of the unnamed portal */
+	struct bytes head;     /* owned: the Execute, whole */
+	struct bytes portal;   /* owned, zero-terminated: of the Execute */
+	struct bytes prepared; /* owned, zero-terminated: the prepared statement behind it */
+	struct bytes text;     /* owned: the SQL text */
 	struct statement_iterator pieces; /* of a Query: what comes after the unit */
-	bool lone;		/* one statement only: the text goes as a whole */
-	bool own_block;		/* several statements outside of a transaction: we make it one */
-	bool block_open;	/* our BEGIN was sent, our COMMIT not */
-	bool failed_before;	/* an earlier statement of the same pipeline has failed */
-	bool portal_lost;	/* our Sync has ended the portal's transaction */
-	bool bind_answer;	/* the next BindComplete is ours */
+	bool lone;			  /* one statement only: the text goes as a whole */
+	bool own_block;	    /* several statements outside of a transaction: we make it one */
+	bool block_open;    /* our BEGIN was sent, our COMMIT not */
+	bool failed_before; /* an earlier statement of the same pipeline has failed */
+	bool portal_lost;   /* our Sync has ended the portal's transaction */
+	bool bind_answer;   /* the next BindComplete is ours */
 
 	/* The unit. */
 	struct statement unit; /* its slices point into `text` */
@@ -81,8 +81,8 @@ struct gate {
 	bool commit_sent;	       /* and not answered yet */
 	struct target target;	       /* owned; user NULL until needed */
 	struct timer *undo_timer;      /* owned */
-	struct timer *timer;	       /* owned: keeps the server connection alive, tells of long waits */
-	unsigned keep_alive_ms;	       /* 0 = not needed */
+	struct timer *timer;	/* owned: keeps the server connection alive, tells of long waits */
+	unsigned keep_alive_ms; /* 0 = not needed */
 	uint64_t closed_ms;
 };
 
@@ -103,7 +103,8 @@ void gate_begin(struct session *s);
 void gate_unit_done(struct session *s);
 /* gate_unit.c: sends the unit to the server as it is. */
 void gate_send_unit(struct session *s);
-/* gate_unit.c: the text of the unit, and how many characters of the client's text come before it. */
+/* gate_unit.c: the text of the unit, and how many characters of the client's text come before it.
+ */
 struct slice gate_unit_text(const struct gate *g);
 unsigned long gate_unit_offset(const struct gate *g);
 

@@ -1,9 +1,10 @@
 /*
  * gate_unit.c - one statement of a Query after another, or the one of an Execute.
  *
- * Several statements in a Query outside of a transaction are one implicit transaction to PostgreSQL. So they stay one:
- * BEGIN goes before the first ordinary statement and COMMIT behind the last, and both answers are kept
- * from the client. A text with transaction control of its own gets none from us.
+ * Several statements in a Query outside of a transaction are one implicit transaction to
+ * PostgreSQL. So they stay one: BEGIN goes before the first ordinary statement and COMMIT behind
+ * the last, and both answers are kept from the client. A text with transaction control of its own
+ * gets none from us.
  */
 #include "gate_state.h"
 #include "log.h"
@@ -102,7 +103,8 @@ static void bind_again(struct session *s)
 	bytes_release(&message);
 }
 
-/* An Execute of transaction control is waited for, which needs a Flush; others are just passed on. */
+/* An Execute of transaction control is waited for, which needs a Flush; others are just passed on.
+ */
 static void send_execute(struct session *s)
 {
 	struct gate *g = s->gate;

@@ -1,6 +1,6 @@
 /*
- * ledger.h - what a transaction still owes: statements that wait for its COMMIT, and indexes that were made
- * during it and must go if it does not commit.
+ * ledger.h - what a transaction still owes: statements that wait for its COMMIT, and indexes that
+ * were made during it and must go if it does not commit.
  *
  * Pure: lists and savepoints. Knows the transaction only from what it is told, after the server has
  * done it.
@@ -34,8 +34,8 @@ struct ledger_made {
 #define LEDGER_SAVEPOINTS 256u
 
 struct ledger {
-	struct ledger_entry *owed; /* owned, in order */
-	struct ledger_made *made;  /* owned, latest first */
+	struct ledger_entry *owed;   /* owned, in order */
+	struct ledger_made *made;    /* owned, latest first */
 	struct sql_name *savepoints; /* owned, outermost first; only those seen */
 	unsigned n_savepoints;
 };
@@ -48,8 +48,8 @@ void ledger_move(struct ledger *l, struct ledger *from);
 bool ledger_is_empty(const struct ledger *l);
 
 /*
- * Copies a statement in. Its slices may point anywhere into `text`. NULL without memory; the caller may set the
- * OIDs of the result.
+ * Copies a statement in. Its slices may point anywhere into `text`. NULL without memory; the caller
+ * may set the OIDs of the result.
  */
 struct ledger_entry *ledger_owe(
 	struct ledger *l, struct slice text, const struct statement *s, struct slice settings);
@@ -62,7 +62,8 @@ bool ledger_note_made(struct ledger *l, uint32_t index);
 void ledger_drop_first(struct ledger *l);
 void ledger_drop_made(struct ledger *l);
 
-/* The server has set, released or gone back to a savepoint. One that was set before the ledger began is unknown here. */
+/* The server has set, released or gone back to a savepoint. One that was set before the ledger
+ * began is unknown here. */
 void ledger_savepoint(struct ledger *l, const struct sql_name *name);
 void ledger_release_savepoint(struct ledger *l, const struct sql_name *name);
 void ledger_rollback_to(struct ledger *l, const struct sql_name *name);

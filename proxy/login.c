@@ -176,6 +176,10 @@ static void answer_server(struct session *s)
 /* The server wants a password: from the client, if it has not shown one yet. */
 static void need_password(struct session *s, enum login_method method)
 {
+	if (s->login->method != LOGIN_NONE) {
+		refuse(s, "08P01", "the server asked for a second authentication");
+		return;
+	}
 	s->login->method = method;
 	if (!s->login->answered)
 		ask_client(s);
@@ -274,7 +278,13 @@ static void log_in_done(struct session *s)
 
 static enum flow_action on_ok(struct session *s)
 {
-	if (s->login->method == LOGIN_SCRAM && !scram_is_done(s->login->scram)) {
+	if (s->login->asked && !s->login->answered) {
+		refuse(s, "08P01",
+			"the server did not wait for the password that it had asked for");
+		return FLOW_STOP;
+	}
+	if (s->login->method == LOGIN_SCRAM &&
+		!(s->login->scram && scram_is_done(s->login->scram))) {
 		refuse(s, "28000",
 			"the server ended the SCRAM exchange without proving that it knows the "
 			"password");

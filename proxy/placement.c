@@ -16,7 +16,8 @@ enum placement placement_decide(const struct placement_facts *f)
 	if (f->status == 'E' || f->read_only)
 		return PLACEMENT_REFUSE;
 	if (!f->exists)
-		return PLACEMENT_NOW; /* the error, or with IF EXISTS the notice, comes from there */
+		return PLACEMENT_NOW; /* the error, or with IF EXISTS the notice, comes from there
+				       */
 	if (!f->visible)
 		return PLACEMENT_INLINE;
 	if (f->obstacle != OBSTACLE_NONE || placement_policy(f) != OBSTACLE_NONE)

@@ -37,8 +37,8 @@ struct placement_facts {
 	bool read_committed; /* transaction_isolation is READ COMMITTED or below */
 	bool visible;	     /* the aside connection resolves the names to the same relation */
 	bool exists;	     /* the server connection resolves them at all */
-	bool destroys;		/* DROP of a valid index, DETACH */
-	bool owes;		/* the transaction owes a statement already */
+	bool destroys;	     /* DROP of a valid index, DETACH */
+	bool owes;	     /* the transaction owes a statement already */
 	enum placement_obstacle obstacle;
 };
 

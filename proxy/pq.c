@@ -29,7 +29,8 @@ struct pq {
 
 static void on_socket(int fd, short what, void *arg);
 
-/* A value from a row may stand in an error, and be of any length: each field is cut, between two characters. */
+/* A value from a row may stand in an error, and be of any length: each field is cut, between two
+ * characters. */
 static void put_field(struct bytes *body, char code, const char *value)
 {
 	size_t len = value ? strnlen(value, FIELD_MAX) : 0;
@@ -299,7 +300,7 @@ struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, u
 	 * once. */
 	if (PQstatus(pq->conn) == CONNECTION_BAD || !wait_for(pq, EV_WRITE))
 		timer_start(pq->timer, 0);
-	else
+	else if (timeout_ms > 0)
 		timer_start(pq->timer, timeout_ms);
 	return pq;
 }

@@ -46,7 +46,8 @@ struct pq_parameter {
 
 /*
  * Begins to connect; `parameters` ends with a NULL keyword and is copied. The address must be
- * numeric (hostaddr) or a socket directory, so that nothing is looked up here. NULL without memory.
+ * numeric (hostaddr) or a socket directory, so that nothing is looked up here. `timeout_ms` 0: no
+ * limit. NULL without memory.
  */
 struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, unsigned timeout_ms,
 	const struct pq_events *events, void *owner);

@@ -80,18 +80,18 @@ static bool query_is_met(struct session *s, struct slice body)
 
 	if (s->prepared)
 		prepared_query(s->prepared);
-	return query_decode(body, &text) &&
-		(sql_search_concurrently(text) || gate_is_engaged(s)) && gate_meets_query(s, text);
+	return query_decode(body, &text) && (sql_search_concurrently(text) || gate_is_engaged(s)) &&
+	       gate_meets_query(s, text);
 }
 
 /*
- * Whether a text may be transaction control that a ledger wants to know of: by its first word, so that other
- * statements are not read. One that begins with a comment is.
+ * Whether a text may be transaction control that a ledger wants to know of: by its first word, so
+ * that other statements are not read. One that begins with a comment is.
  */
 static bool may_be_control(struct slice text)
 {
-	static const char *const words[] = {"commit", "end", "rollback", "abort", "savepoint",
-		"release", "prepare"};
+	static const char *const words[] = {
+		"commit", "end", "rollback", "abort", "savepoint", "release", "prepare"};
 	size_t at = 0;
 
 	while (at < text.len && text.data[at] <= ' ')
@@ -113,8 +113,8 @@ static bool is_worth_knowing(const struct session *s, struct slice text)
 	struct statement st;
 
 	return (may_be_control(text) || sql_search_concurrently(text)) &&
-		statement_first(text, s->dialect, &st) &&
-		(statement_is_aside(&st) || statement_is_control(&st));
+	       statement_first(text, s->dialect, &st) &&
+	       (statement_is_aside(&st) || statement_is_control(&st));
 }
 
 static void note_parse(struct session *s, struct slice body)
@@ -153,8 +153,8 @@ static bool execute_is_met(struct session *s, struct slice message)
 	struct slice portal, statement, sql;
 
 	return s->prepared && execute_decode(frame_body(message), &portal) &&
-		prepared_find(s->prepared, portal, &statement, &sql) &&
-		gate_meets_execute(s, message, portal, statement, sql);
+	       prepared_find(s->prepared, portal, &statement, &sql) &&
+	       gate_meets_execute(s, message, portal, statement, sql);
 }
 
 /* The server skips to Sync, and would have skipped this. */

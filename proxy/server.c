@@ -76,8 +76,10 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 	}
 	if (!s->config->unix_socket_dir[0])
 		return true;
-	return keep_listener(s, listener_new_unix(s->base, s->config->unix_socket_dir,
-					s->config->listen_port, on_client, s, e));
+	/* The socket's name has the port that TCP got, which may have been any free one. */
+	return keep_listener(s,
+		listener_new_unix(s->base, s->config->unix_socket_dir,
+			server_port(s) ? server_port(s) : s->config->listen_port, on_client, s, e));
 }
 
 static void on_worker_ended(int fd, short what, void *arg);

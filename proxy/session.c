@@ -257,7 +257,8 @@ void session_accept(struct worker *w, int fd)
 		return;
 	}
 	conn_set_tcp_options(s->client, &tcp);
-	timer_start(s->timer, config->client_login_timeout_ms);
+	if (config->client_login_timeout_ms > 0)
+		timer_start(s->timer, config->client_login_timeout_ms);
 	refuse_if_full(s);
 }
 

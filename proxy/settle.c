@@ -129,7 +129,8 @@ static struct slice cut(struct slice text)
 	return slice_of(text.data, text.len < STATEMENT_MAX ? text.len : STATEMENT_MAX);
 }
 
-/* Copies every field but the position, which is one in another text, and the two that are written anew. */
+/* Copies every field but the position, which is one in another text, and the two that are written
+ * anew. */
 static void copy_fields(struct bytes *to, struct slice error)
 {
 	static const char codes[] = "SVCMWstcdnFLR";
@@ -145,8 +146,8 @@ static void copy_fields(struct bytes *to, struct slice error)
 }
 
 /*
- * The transaction is committed, and the client will be told of an error: what happened, and what is left to be done
- * by hand.
+ * The transaction is committed, and the client will be told of an error: what happened, and what is
+ * left to be done by hand.
  */
 static void set_error(struct settlement *st, struct slice error)
 {
@@ -296,8 +297,8 @@ static bool start_aside(struct settlement *st, const struct aside_request *reque
 	static const struct aside_events events = {
 		.ready = on_ready, .notice = on_notice, .done = on_done};
 
-	st->aside = aside_start(st->worker, &st->target, st->server_pid, st->session, request,
-		&events, st);
+	st->aside = aside_start(
+		st->worker, &st->target, st->server_pid, st->session, request, &events, st);
 	return st->aside != NULL;
 }
 
@@ -402,9 +403,8 @@ static void ask(struct settlement *st)
 	const char *parameters[] = {st->xid};
 
 	if (pq_is_connected(st->asking)) {
-		pq_query_params(st->asking,
-			"SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)", parameters, 1,
-			on_status, st);
+		pq_query_params(st->asking, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)",
+			parameters, 1, on_status, st);
 		return;
 	}
 	pq_close(st->asking);

@@ -1,14 +1,15 @@
 /*
- * settle.h - a transaction's ledger is settled: what is owed runs after COMMIT, what was made in vain is undone.
+ * settle.h - a transaction's ledger is settled: what is owed runs after COMMIT, what was made in
+ * vain is undone.
  *
  *   PREPARING --> READY --committed--> OWED --> UNDOING --> ENDED
  *       |           |                              ^
  *       +-----------+-------rolled back------------+
  *                   +--client or server lost--> UNKNOWN --pg_xact_status--> OWED or UNDOING
  *
- * PREPARING opens the connections before COMMIT is forwarded, so that whatever can fail fails before it. The
- * settlement belongs to the worker: once the transaction has committed, what is owed runs to its end,
- * client or not.
+ * PREPARING opens the connections before COMMIT is forwarded, so that whatever can fail fails
+ * before it. The settlement belongs to the worker: once the transaction has committed, what is owed
+ * runs to its end, client or not.
  */
 #ifndef PGASIDE_SETTLE_H
 #define PGASIDE_SETTLE_H
@@ -33,8 +34,8 @@ struct settlement_events {
 };
 
 /*
- * Takes over what is in the ledger. `ready` follows when something is owed. NULL without memory; the ledger is then
- * as it was.
+ * Takes over what is in the ledger. `ready` follows when something is owed. NULL without memory;
+ * the ledger is then as it was.
  */
 struct settlement *settle_start(struct worker *w, const struct target *target, int server_pid,
 	uint64_t session, struct sql_dialect dialect, struct ledger *ledger,
@@ -47,8 +48,8 @@ void settle_rolled_back(struct settlement *st);
 /* The client wants what is running cancelled. */
 void settle_cancel(struct settlement *st);
 /*
- * The owner is gone. With `in_doubt`, COMMIT was forwarded and its answer is not known: the server is asked until it
- * says. Without, a settlement that has not begun counts as rolled back.
+ * The owner is gone. With `in_doubt`, COMMIT was forwarded and its answer is not known: the server
+ * is asked until it says. Without, a settlement that has not begun counts as rolled back.
  */
 void settle_abandon(struct settlement *st, bool in_doubt);
 

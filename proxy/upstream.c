@@ -200,7 +200,8 @@ static void try_address(struct upstream_job *job)
 		fail_attempt(job, e.text);
 		return;
 	}
-	timer_start(job->timer, job->worker->shared->config->server_connect_timeout_ms);
+	if (job->worker->shared->config->server_connect_timeout_ms > 0)
+		timer_start(job->timer, job->worker->shared->config->server_connect_timeout_ms);
 }
 
 static void on_resolved(

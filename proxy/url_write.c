@@ -94,10 +94,10 @@ static void put_no_tls(const struct url *u, const struct url_param *p, struct by
 /* State of the walk over a query that is written anew. */
 struct rewrite {
 	const struct url *url;
-	const char *password; /* to be put in, NULL = none, or it is already there */
+	const char *password; /* to be put in, NULL = none */
 	struct bytes *out;
 	bool first;
-	bool tls_said;
+	bool tls_said, password_said;
 	char mark, separator;
 };
 
@@ -116,7 +116,7 @@ static void put_password(struct rewrite *r, struct slice key)
 	bytes_put_slice(r->out, key);
 	bytes_put_u8(r->out, '=');
 	put_value(r->url, r->out, r->password);
-	r->password = NULL;
+	r->password_said = true;
 }
 
 static void put_param(struct rewrite *r, const struct url_param *p)
@@ -132,16 +132,20 @@ static void put_param(struct rewrite *r, const struct url_param *p)
 		put_no_tls(r->url, p, r->out);
 		return;
 	case PARAM_PASSWORD:
-		if (r->password) {
+		if (!r->password)
+			break;
+		/* The last one would count. */
+		if (!r->password_said)
 			put_password(r, p->key);
-			return;
-		}
-		break;
+		return;
 	case PARAM_KEEP:
 		break;
 	}
 	separate(r);
 	bytes_put_slice(r->out, p->raw);
+	/* Behind a bare "key =" the next word would be the value. */
+	if (r->url->form == URL_KEYWORDS && p->value.len == 0)
+		put_text(r->out, "''");
 }
 
 static void put_params(struct rewrite *r)
@@ -151,7 +155,7 @@ static void put_params(struct rewrite *r)
 
 	while (url_next_param(r->url->form, &rest, &p))
 		put_param(r, &p);
-	if (r->password)
+	if (r->password && !r->password_said)
 		put_password(r, slice_str("password"));
 }
 
@@ -166,7 +170,7 @@ static bool has_param(const struct url *u, const char *folded)
 	return false;
 }
 
-/* The user and, if it belongs here, the new password; then there is none left to put in. */
+/* The user and, if it belongs here, the new password. */
 static void put_userinfo(struct rewrite *r)
 {
 	struct slice info = r->url->userinfo;
@@ -180,7 +184,7 @@ static void put_userinfo(struct rewrite *r)
 		bytes_put_slice(r->out, user);
 		bytes_put_u8(r->out, ':');
 		put_percent_encoded(r->out, r->password);
-		r->password = NULL;
+		r->password_said = true;
 	} else {
 		bytes_put_slice(r->out, info);
 	}

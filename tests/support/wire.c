@@ -438,7 +438,10 @@ static char read_message(struct wire *w)
 		if (!receive(w))
 			return 0;
 	size = (size_t)bytes_peek_u32(bytes_view(&w->in).data + 1) + 1;
-	assert_in_range(size, 5, QUEUE_LIMIT);
+	if (size < 5 || size > QUEUE_LIMIT) {
+		say(w, "%c(length %zu)", bytes_view(&w->in).data[0], size - 1);
+		return 0;
+	}
 	while (bytes_length(&w->in) < size)
 		if (!receive(w))
 			return 0;

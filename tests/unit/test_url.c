@@ -189,6 +189,7 @@ static const struct {
 	{"dbname = db\n host = '/tmp' ", "host=127.0.0.1 port=5499 dbname = db",
 		"host='/tmp' dbname='db'"},
 	{"dbname=''", "host=127.0.0.1 port=5499 dbname=''", ""},
+	{"user=u dbname = ", "host=127.0.0.1 port=5499 user=u dbname =''", "user='u'"},
 	{"host=a,b port=1,2 user=u\\ v", "host=127.0.0.1 port=5499 user=u\\ v",
 		"host='a,b' port='1,2' user='u v'"},
 };
@@ -314,6 +315,8 @@ static void a_password_is_put_where_the_driver_finds_it(void **state)
 			"postgresql://" AT "/db?password=s%27%2Fx&user=u", true},
 		{"postgresql://a:b@h/db?user=u&password=p",
 			"postgresql://a:b@" AT "/db?user=u&password=s%27%2Fx", true},
+		{"postgresql://h/db?password=old&user=u&password=older",
+			"postgresql://" AT "/db?password=s%27%2Fx&user=u", true},
 		{"postgresql://h/db", "postgresql://" AT "/db", false},
 		{"postgresql://:p@h/db", "postgresql://:p@" AT "/db", false},
 		{"jdbc:postgresql://h/db?user=u", "jdbc:postgresql://" AT "/db?user=u", false},
