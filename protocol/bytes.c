@@ -146,10 +146,10 @@ static bool grow(struct bytes *b, size_t need)
 
 	if (!data)
 		return false;
-	if (used > 0)
+	if (b->data) {
 		memcpy(data, b->data + b->start, used);
-	if (b->data)
 		explicit_bzero(b->data, b->cap); /* what was consumed or cleared is still there */
+	}
 	free(b->data);
 	b->data = data;
 	b->cap = cap;

@@ -420,15 +420,24 @@ static bool is_address(const char *name)
 	return yes;
 }
 
+/* OpenSSL's call takes a pointer without const, and copies what it points to. */
+static void set_server_name(SSL *ssl, const char *name)
+{
+	union {
+		const char *in;
+		void *out;
+	} pointer = {.in = name};
+
+	SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, pointer.out);
+}
+
 void conn_start_tls_client(
 	struct conn *c, SSL_CTX *context, const char *server_name, const char *verify_name)
 {
 	if (!attach_tls(c, context))
 		return;
-	/* The macro for this drops a const, which OpenSSL keeps to all the same. */
 	if (server_name[0] && !is_address(server_name))
-		SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-			(void *)(uintptr_t)server_name);
+		set_server_name(c->ssl, server_name);
 	if (verify_name[0] && !expect_name(c->ssl, verify_name)) {
 		fail(c, "the host name cannot be verified");
 		return;

@@ -59,6 +59,8 @@ static bool act(struct walk *w, const struct frame *frame)
 {
 	struct slice message = slice_of(w->data.data + w->at, frame->size);
 
+	if (w->flow->eager)
+		send_run(w);
 	switch (w->flow->rules->message(w->session, frame->type, message)) {
 	case FLOW_PASS:
 		w->flow->passing = frame->size;
@@ -86,6 +88,7 @@ static bool step(struct walk *w)
 	case FRAME_PARTIAL:
 		return false;
 	case FRAME_BAD:
+		send_run(w);
 		w->flow->raw = w->flow->rules->malformed(w->session);
 		if (w->flow->raw)
 			w->at = w->data.len;

@@ -43,7 +43,9 @@ struct flow {
 	uint64_t passing;	 /* bytes still to come of a message that is forwarded */
 	uint64_t total;		 /* bytes read, ever */
 	bool raw;		 /* forward everything unread */
-	bool waiting;		 /* the last walk ended in WAIT or STOP */
+	bool eager; /* send what passes before a message is handed over: its handler may speak, too
+		     */
+	bool waiting; /* the last walk ended in WAIT or STOP */
 };
 
 void flow_init(struct flow *f, const struct flow_rules *rules, size_t limit);

@@ -193,7 +193,7 @@ struct listener *listener_new_unix(struct event_base *base, const char *director
 
 uint16_t listener_port(const struct listener *l)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(address);
 	const struct sockaddr_in *v4 = (const void *)&address;
 	const struct sockaddr_in6 *v6 = (const void *)&address;

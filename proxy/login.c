@@ -77,6 +77,8 @@ static bool may_log_in_without_password(const struct session *s)
 	       s->login->answered || conn_is_local(s->client);
 }
 
+static void expect_password(struct session *s);
+
 static void ask_client(struct session *s)
 {
 	struct bytes message;
@@ -93,6 +95,9 @@ static void ask_client(struct session *s)
 	message_put_authentication(&message, AUTHENTICATION_CLEARTEXT);
 	session_tell(s, &message);
 	bytes_release(&message);
+	/* A client that knew what was coming has sent it already. */
+	if (bytes_length(&s->up.held) > 0)
+		timer_start(s->login->timer, 0);
 }
 
 static struct slice user_of(const struct session *s)
@@ -225,10 +230,8 @@ static void send_scram_final(struct session *s)
 	bytes_wipe(&final);
 }
 
-static void work_on_scram(void *arg)
+static void work_on_scram(struct login *l)
 {
-	struct login *l = arg;
-
 	if (scram_work(l->scram, SCRAM_ROUNDS))
 		send_scram_final(l->session);
 	else
@@ -300,6 +303,7 @@ static enum flow_action on_ok(struct session *s)
 	log_in_done(s);
 	login_free(s->login);
 	s->login = NULL;
+	s->down.eager = false;
 	session_enter(s, SESSION_RELAY);
 	return FLOW_PASS;
 }
@@ -348,7 +352,9 @@ enum flow_action login_server_message(struct session *s, uint8_t type, struct sl
 	switch (type) {
 	case 'R':
 		return on_authentication(s, frame_body(message));
-	case 'E': /* the reason is in it; the server closes now */
+	case 'E':
+		s->refused = true;
+		return FLOW_PASS;
 	case 'N':
 	case 'v': /* NegotiateProtocolVersion */
 		return FLOW_PASS;
@@ -397,6 +403,7 @@ static void on_connected(
 	conn_set_owner(c, on_server_event, s);
 	conn_set_tcp_options(c, &tcp);
 	session_enter(s, SESSION_LOGIN);
+	s->down.eager = true;
 	conn_send(c, bytes_view(&s->startup));
 }
 
@@ -423,13 +430,25 @@ static bool switched_off(const struct session *s)
 	return strstr(options, "pgaside.aside=off") != NULL;
 }
 
+/* What is better done from the loop: a piece of SCRAM's work, or a password that came before its
+ * time. */
+static void on_timer(void *arg)
+{
+	struct login *l = arg;
+
+	if (l->asked && !l->answered)
+		expect_password(l->session);
+	else if (l->scram)
+		work_on_scram(l);
+}
+
 void login_begin(struct session *s)
 {
 	struct slice replication;
 
 	s->login = calloc(1, sizeof(*s->login));
 	if (s->login)
-		s->login->timer = timer_new(s->worker->base, work_on_scram, s->login);
+		s->login->timer = timer_new(s->worker->base, on_timer, s->login);
 	if (!s->login || !s->login->timer) {
 		refuse(s, "53200", "out of memory");
 		return;

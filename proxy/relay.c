@@ -207,6 +207,15 @@ static bool up_malformed(struct session *s)
 
 const struct flow_rules relay_up_rules = {up_header, up_message, up_malformed};
 
+static bool down_malformed(struct session *s)
+{
+	struct err e;
+
+	err_set(&e, "08P01", "the server sent a malformed message");
+	session_fail(s, &e);
+	return false;
+}
+
 static enum flow_verdict down_header(struct session *s, const struct frame *f)
 {
 	bool wanted;
@@ -224,6 +233,10 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 	}
 	if (wanted && f->size <= SERVER_GATHER_MAX)
 		return FLOW_GATHER;
+	if (s->state == SESSION_LOGIN) {
+		down_malformed(s);
+		return FLOW_WAIT;
+	}
 	dialogue_server(&s->dialogue, f->type, 0);
 	if (f->type == 'E' && s->prepared)
 		prepared_batch_failed(s->prepared, s->dialogue.ready_got);
@@ -298,15 +311,6 @@ static enum flow_action down_message(struct session *s, uint8_t type, struct sli
 						      : FLOW_PASS;
 }
 
-static bool down_malformed(struct session *s)
-{
-	struct err e;
-
-	err_set(&e, "08P01", "the server sent a malformed message");
-	session_fail(s, &e);
-	return false;
-}
-
 const struct flow_rules relay_down_rules = {down_header, down_message, down_malformed};
 
 void relay_update_reading(struct session *s)
@@ -367,7 +371,7 @@ static void server_is_gone(struct session *s, const char *why)
 {
 	struct err e;
 
-	if (s->state == SESSION_LOGIN && s->down.total == 0) {
+	if (s->state == SESSION_LOGIN && !s->refused) {
 		err_set(&e, "08006", "the server closed the connection during the log-in: %s", why);
 		session_fail(s, &e);
 		return;

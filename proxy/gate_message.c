@@ -1,0 +1,201 @@
+/*
+ * gate_message.c - what becomes of a message of the server while the gate has to do with it.
+ */
+#include <stdio.h>
+
+#include "gate_state.h"
+#include "message.h"
+
+bool gate_wants(const struct session *s, uint8_t type)
+{
+	const struct gate *g = s->gate;
+
+	if (!g)
+		return false;
+	switch (g->state) {
+	case GATE_OPEN:
+		return (g->bind_answer && (type == '2' || type == 'E')) ||
+		       (gate_is_engaged(s) && (type == 'C' || type == 'E'));
+	case GATE_ANSWERS:
+	case GATE_SYNC:
+		return type == 'E';
+	case GATE_UNIT:
+		return type == 'E' || type == 'C' || type == 'G';
+	case GATE_ASKING:
+	case GATE_ASIDE:
+	case GATE_KEEPING:
+	case GATE_FAILING:
+	case GATE_INLINE:
+	case GATE_PREPARING:
+	case GATE_SETTLING:
+		return true;
+	}
+	return false;
+}
+
+static void note_complete(struct gate *g, struct slice message)
+{
+	struct slice tag;
+
+	g->completed = true;
+	if (!query_decode(frame_body(message), &tag))
+		return;
+	snprintf(g->tag, sizeof(g->tag), "%.*s", (int)tag.len, (const char *)tag.data);
+	bytes_clear(&g->complete);
+	bytes_put_slice(&g->complete, message);
+}
+
+/* Something may not be there yet because it is owed: the client is told so. */
+static enum flow_action explain(struct session *s, struct slice message)
+{
+	static const char *const states_of_absence[] = {"42704", "42P01", "42P07", "42P10"};
+	const struct ledger_entry *owed = s->ledger.owed;
+	struct slice state;
+	char hint[400];
+	size_t place;
+	bool explains = false;
+
+	if (!owed || !error_field(frame_body(message), 'C', &state))
+		return FLOW_PASS;
+	for (size_t i = 0; i < sizeof(states_of_absence) / sizeof(states_of_absence[0]); i++)
+		explains |= slice_is(state, states_of_absence[i]);
+	if (!explains)
+		return FLOW_PASS;
+	snprintf(hint, sizeof(hint), "pgaside will run this statement after COMMIT only: %.*s",
+		(int)owed->statement.text.len, (const char *)owed->statement.text.data);
+	place = message_begin(&s->down.substitute, 'E');
+	error_put_changed(&s->down.substitute, frame_body(message), 0, hint);
+	message_end(&s->down.substitute, place);
+	return FLOW_REPLACE;
+}
+
+static enum flow_action open_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+	bool drop = g->bind_answer && type == '2';
+
+	if (type == '2' || type == 'E')
+		g->bind_answer = false;
+	if (type == 'C')
+		note_complete(g, message);
+	if (type == 'E' && gate_is_engaged(s))
+		return explain(s, message);
+	return drop ? FLOW_DROP : FLOW_PASS;
+}
+
+/* An error of one statement of several: its position is counted from the beginning of them all. */
+static enum flow_action unit_error(struct session *s, struct slice message)
+{
+	struct gate *g = s->gate;
+	unsigned long offset = g->extended ? 0 : gate_unit_offset(g);
+	size_t place;
+
+	g->failed = true;
+	if (offset == 0)
+		return FLOW_PASS;
+	place = message_begin(&s->down.substitute, 'E');
+	error_put_changed(&s->down.substitute, frame_body(message), offset, NULL);
+	message_end(&s->down.substitute, place);
+	return FLOW_REPLACE;
+}
+
+static enum flow_action unit_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+	struct bytes fail;
+	size_t place;
+
+	switch (type) {
+	case 'Z':
+		return FLOW_DROP;
+	case 'E':
+		return unit_error(s, message);
+	case 'C':
+		note_complete(g, message);
+		return g->hold_complete ? FLOW_DROP : FLOW_PASS;
+	case 'G':
+		bytes_init(&fail, 256);
+		place = message_begin(&fail, 'f');
+		bytes_put_cstr(&fail, "pgaside: COPY FROM STDIN beside an aside statement");
+		message_end(&fail, place);
+		relay_send_server(s, &fail);
+		bytes_release(&fail);
+		return FLOW_DROP;
+	default:
+		return FLOW_PASS;
+	}
+}
+
+/* The one ErrorResponse that the server must send: its fields are ours. Notices before it are the
+ * refusal's own. */
+static enum flow_action failing_message(struct session *s, uint8_t type)
+{
+	struct gate *g = s->gate;
+	size_t place;
+
+	if (type == 'N' || (type == 'Z' && g->failed))
+		return FLOW_DROP;
+	if (type == 'C' || type == 'Z') {
+		session_close(s, "the server executed what it had to refuse");
+		return FLOW_DROP;
+	}
+	if (type != 'E')
+		return FLOW_PASS;
+	g->failed = true;
+	place = message_begin(&s->down.substitute, 'E');
+	error_put_changed(&s->down.substitute, bytes_view(&g->error),
+		g->extended ? 0 : gate_unit_offset(g), NULL);
+	message_end(&s->down.substitute, place);
+	return FLOW_REPLACE;
+}
+
+/* ParseComplete, BindComplete and CloseComplete are ours, what is between them the client's. */
+static enum flow_action inline_message(struct session *s, uint8_t type)
+{
+	struct gate *g = s->gate;
+
+	switch (type) {
+	case '1':
+	case '2':
+		return FLOW_DROP;
+	case '3':
+		if (--g->closes == 0)
+			gate_enter(s, GATE_OPEN);
+		return FLOW_DROP;
+	case 'E':
+		gate_enter(s, GATE_OPEN);
+		return FLOW_PASS;
+	default:
+		return FLOW_PASS;
+	}
+}
+
+enum flow_action gate_server_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+
+	switch (g->state) {
+	case GATE_OPEN:
+		return open_message(s, type, message);
+	case GATE_ANSWERS:
+		return FLOW_PASS;
+	case GATE_SYNC:
+		if (type == 'E')
+			g->failed_before = true;
+		return type == 'Z' && s->dialogue.count == 0 ? FLOW_DROP : FLOW_PASS;
+	case GATE_UNIT:
+		return unit_message(s, type, message);
+	case GATE_ASKING:
+		return inquiry_take(&g->inquiry, type, frame_body(message)) ? FLOW_DROP : FLOW_PASS;
+	case GATE_ASIDE:
+	case GATE_KEEPING:
+	case GATE_PREPARING:
+	case GATE_SETTLING:
+		return type == 'Z' ? FLOW_DROP : FLOW_PASS;
+	case GATE_FAILING:
+		return failing_message(s, type);
+	case GATE_INLINE:
+		return inline_message(s, type);
+	}
+	return FLOW_PASS;
+}
