@@ -24,7 +24,8 @@ enum config_allow {
 	ALLOW_ALWAYS
 };
 enum config_native {
-	NATIVE_PASS
+	NATIVE_PASS,
+	NATIVE_GUARD,
 };
 enum config_conflict {
 	CONFLICT_AT_COMMIT,
@@ -63,6 +64,7 @@ struct config {
 	size_t max_statement_size; /* bytes */
 
 	bool aside;
+	enum config_native native;
 	enum config_conflict conflict;
 	enum config_rollback on_rollback;
 	bool repair_invalid;

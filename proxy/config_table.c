@@ -22,6 +22,8 @@ static const struct setting_word tls_words[] = {
 };
 static const struct setting_word allow_words[] = {
 	{"local", ALLOW_LOCAL}, {"always", ALLOW_ALWAYS}, {NULL, 0}};
+static const struct setting_word native_words[] = {
+	{"pass", NATIVE_PASS}, {"guard", NATIVE_GUARD}, {NULL, 0}};
 static const struct setting_word conflict_words[] = {{"at_commit", CONFLICT_AT_COMMIT},
 	{"inline", CONFLICT_INLINE}, {"error", CONFLICT_ERROR}, {0}};
 static const struct setting_word rollback_words[] = {
@@ -86,6 +88,10 @@ const struct setting setting_table[] = {
 		.highest = 1024 * 1024 * 1024, .help = "longer statements are passed on unread"},
 
 	{BOOL(aside), .initial = "on", .help = "off: pass everything on, take nothing aside"},
+	{WORD(native, native_words), .initial = "pass",
+		.help = "such a statement outside of a transaction; guard: repair, watch, verify "
+			"and "
+			"clean up there, too"},
 	{WORD(conflict, conflict_words), .initial = "at_commit",
 		.help = "a statement that its own transaction is in the way of: run it after "
 			"COMMIT, "

@@ -27,7 +27,7 @@ static const struct {
 	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
 	[GATE_ASKING] = {"asking", NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_FAILING) | TO(GATE_INLINE) |
 					   TO(GATE_PREPARING) | TO(GATE_SETTLING)},
-	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING)},
+	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING) | TO(GATE_FAILING)},
 	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_FAILING) | TO(GATE_INLINE) |
 					     TO(GATE_PREPARING) | TO(GATE_SETTLING)},
 	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING) | TO(GATE_SETTLING)},
@@ -118,14 +118,6 @@ static struct gate *gate_of(struct session *s)
 	init_buffers(g);
 	s->gate = g;
 	return g;
-}
-
-bool gate_has_target(struct session *s)
-{
-	struct target *t = &s->gate->target;
-
-	return t->user ||
-	       target_init(t, &s->route, bytes_view(&s->startup), bytes_view(&s->password));
 }
 
 bool gate_is_engaged(const struct session *s)
@@ -373,7 +365,7 @@ static void undo_alone(struct session *s)
 	struct settlement *st;
 
 	ledger_rolled_back(&s->ledger);
-	if (!gate_is_engaged(s) || !gate_has_target(s))
+	if (!gate_is_engaged(s) || !s->gate->target.user)
 		return;
 	st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id, s->dialect,
 		&s->ledger, &none, NULL);
@@ -389,6 +381,8 @@ void gate_abandon(struct session *s)
 		return;
 	timer_stop(g->timer);
 	timer_stop(g->undo_timer);
+	upstream_cancel(g->finding);
+	g->finding = NULL;
 	if (g->aside)
 		aside_abandon(g->aside);
 	if (g->settlement)

@@ -129,6 +129,10 @@ static bool inquiry_failed(struct session *s)
 
 	if (!g->inquiry.failed)
 		return false;
+	if (g->facts.status != 'T') {
+		gate_send_unit(s); /* nothing has come of it */
+		return true;
+	}
 	log_event(LOG_LEVEL_WARNING, "inquiry_failed", "session=%llu sqlstate=%s",
 		(unsigned long long)s->id, g->inquiry.sqlstate);
 	gate_fail_with(s, bytes_view(&g->inquiry.error));

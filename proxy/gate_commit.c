@@ -124,8 +124,6 @@ static bool start_settlement(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (!gate_has_target(s))
-		return false;
 	g->settlement = settle_start(s->worker, &g->target, g->server_pid, s->id, s->dialect,
 		&s->ledger, &settlement_events, s);
 	return g->settlement != NULL;
@@ -398,7 +396,7 @@ void gate_transaction_ended(struct session *s)
 		(unsigned long long)s->id, s->gate->tag);
 	if (!committed_unseen)
 		ledger_rolled_back(&s->ledger);
-	if (gate_is_engaged(s) && gate_has_target(s))
+	if (gate_is_engaged(s) && s->gate->target.user)
 		st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id,
 			s->dialect, &s->ledger, &none, NULL);
 	if (st && committed_unseen)

@@ -271,8 +271,11 @@ static void placed(struct session *s)
 	case PLACEMENT_NOW:
 		if (g->result == ASIDE_DONE)
 			succeed_now(s);
-		else
+		else if (g->facts.status == 'T')
 			gate_fail_with(s, bytes_view(&g->error));
+		else
+			gate_refuse_with(
+				s, bytes_view(&g->error)); /* alone, the server would run it */
 		break;
 	case PLACEMENT_INLINE:
 		run_inline(s, "only this transaction can see the relation");
@@ -312,11 +315,12 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->result = outcome->result;
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
-	note_made(s, outcome->made);
+	if (g->facts.status == 'T')
+		note_made(s, outcome->made);
 	gate_when_quiet(s, placed);
 }
 
-void gate_place(struct session *s)
+static void start_aside(struct session *s)
 {
 	static const struct aside_events events = {.notice = on_notice, .done = on_done};
 	struct gate *g = s->gate;
@@ -331,16 +335,64 @@ void gate_place(struct session *s)
 		.index = g->found.index,
 	};
 
-	if (gate_has_target(s))
-		g->aside = aside_start(
-			s->worker, &g->target, g->server_pid, s->id, &request, &events, s);
-	if (!g->aside) {
+	g->aside = aside_start(s->worker, &g->target, g->server_pid, s->id, &request, &events, s);
+	if (!g->aside)
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
-		return;
+}
+
+static bool set_target(
+	struct session *s, const struct upstream *upstream, const struct upstream_route *route)
+{
+	return target_init(&s->gate->target, upstream, route, bytes_view(&s->startup),
+		bytes_view(&s->password));
+}
+
+static void on_found(
+	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
+{
+	struct session *s = owner;
+
+	s->gate->finding = NULL;
+	conn_free(c);
+	if (!c)
+		gate_fail(s, e->sqlstate, e->text, "aside_upstream cannot be reached.", NULL);
+	else if (!set_target(s, s->worker->shared->aside_upstream, route))
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
+	else
+		start_aside(s);
+}
+
+/*
+ * The connections go to the very server that the session has, whose address is known. Only when
+ * another way past a pooler is named, a connection finds out where that leads: libpq must not have
+ * to look a name up.
+ */
+static void find_target(struct session *s)
+{
+	struct shared *shared = s->worker->shared;
+
+	if (s->gate->target.user) {
+		start_aside(s);
+	} else if (shared->aside_upstream == shared->upstream) {
+		if (set_target(s, shared->upstream, &s->route))
+			start_aside(s);
+		else
+			gate_fail(s, "53200", "out of memory", NULL, NULL);
+	} else {
+		s->gate->finding = upstream_connect(s->worker, shared->aside_upstream, on_found, s);
+		if (!s->gate->finding)
+			gate_fail(s, "53200", "out of memory", NULL, NULL);
 	}
+}
+
+void gate_place(struct session *s)
+{
+	struct gate *g = s->gate;
+
 	gate_enter(s, GATE_ASIDE);
 	if (g->keep_alive_ms > 0)
 		timer_start(g->timer, g->keep_alive_ms);
 	else
 		timer_stop(g->timer);
+	find_target(s);
 }

@@ -79,6 +79,7 @@ struct gate {
 	struct aside *aside;	       /* owned until it has told its outcome */
 	struct settlement *settlement; /* owned until it is done */
 	bool commit_sent;	       /* and not answered yet */
+	struct upstream_job *finding;  /* owned while it runs: where aside_upstream is */
 	struct target target;	       /* owned; user NULL until needed */
 	struct timer *undo_timer;      /* owned */
 	struct timer *timer;	/* owned: keeps the server connection alive, tells of long waits */
@@ -92,8 +93,6 @@ void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal
 	const struct question *questions, unsigned n, gate_fn then);
 /* Calls `then` when no Sync of ours is outstanding any more: at once, mostly. */
 void gate_when_quiet(struct session *s, gate_fn then);
-/* Connections for this session go there. False without memory. */
-bool gate_has_target(struct session *s);
 /* Sends a message of ours to the server. */
 void gate_send_empty(struct session *s, char type);
 

@@ -6,6 +6,7 @@
  * the last, and both answers are kept from the client. A text with transaction control of its own
  * gets none from us.
  */
+#include "config.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -177,8 +178,9 @@ static void run_unit(struct session *s)
 	char status = s->dialogue.status;
 
 	g->hold_complete = false;
-	g->facts = (struct placement_facts){.status = status};
-	if (statement_is_aside(&g->unit) && status == 'T')
+	g->facts = (struct placement_facts){
+		.status = status, .guard = s->worker->shared->config->native == NATIVE_GUARD};
+	if (statement_is_aside(&g->unit) && (status == 'T' || (status == 'I' && g->facts.guard)))
 		gate_ask(s);
 	else if (statement_is_control(&g->unit) && gate_is_engaged(s))
 		gate_control(s);

@@ -2,6 +2,8 @@
 
 enum placement_obstacle placement_policy(const struct placement_facts *f)
 {
+	if (f->status != 'T')
+		return OBSTACLE_NONE;
 	if (!f->read_committed)
 		return OBSTACLE_ISOLATION;
 	if (f->owes)
@@ -12,7 +14,8 @@ enum placement_obstacle placement_policy(const struct placement_facts *f)
 enum placement placement_decide(const struct placement_facts *f)
 {
 	if (f->status == 'I')
-		return PLACEMENT_NATIVE;
+		return f->guard && f->visible && f->obstacle == OBSTACLE_NONE ? PLACEMENT_NOW
+									      : PLACEMENT_NATIVE;
 	if (f->status == 'E' || f->read_only)
 		return PLACEMENT_REFUSE;
 	if (!f->exists)

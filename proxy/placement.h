@@ -32,7 +32,8 @@ enum placement_obstacle {
 };
 
 struct placement_facts {
-	char status;	     /* of the server's last ReadyForQuery */
+	char status; /* of the server's last ReadyForQuery */
+	bool guard;  /* native = guard: outside of a transaction, too, it is watched and verified */
 	bool read_only;	     /* transaction_read_only */
 	bool read_committed; /* transaction_isolation is READ COMMITTED or below */
 	bool visible;	     /* the aside connection resolves the names to the same relation */

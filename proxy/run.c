@@ -318,6 +318,13 @@ static int with_server(struct run *r, const struct run_command *command, struct 
 	else
 		status = complain(EXIT_FAILURE, &e);
 	run_environment_free(environment);
+	if (status == EXIT_SUCCESS && server_owed_failures(r->server) > 0) {
+		err_set(&e, "XX000",
+			"the command has succeeded, but a statement that was to run after COMMIT "
+			"has "
+			"failed: see above");
+		status = complain(EXIT_FAILURE, &e);
+	}
 	server_free(r->server);
 	return status;
 }

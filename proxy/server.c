@@ -204,6 +204,11 @@ uint16_t server_port(const struct server *s)
 	return 0;
 }
 
+unsigned server_owed_failures(const struct server *s)
+{
+	return atomic_load(&s->shared.owed_failures);
+}
+
 static void stop_listening(struct server *s)
 {
 	for (unsigned i = 0; i < s->n_listeners; i++)

@@ -29,6 +29,8 @@ void server_loop(struct server *s, server_signal_fn on_signal, void *arg);
  * are cancelled and cleaned up; server_loop() returns. May be called again with a shorter time.
  */
 void server_stop(struct server *s, unsigned grace_ms);
+/* How many transactions have committed since the start, and what they owed has failed. */
+unsigned server_owed_failures(const struct server *s);
 void server_free(struct server *s);
 
 #endif

@@ -272,6 +272,13 @@ void session_cancel(struct worker *w, uint64_t id)
 	}
 }
 
+/* In a transaction, or waiting for an answer: it may finish within shutdown_timeout. */
+static bool is_at_work(const struct session *s)
+{
+	return s->state == SESSION_RELAY &&
+	       (gate_is_busy(s) || !dialogue_is_idle(&s->dialogue) || s->dialogue.status != 'I');
+}
+
 void session_stop_all(struct worker *w, bool at_once)
 {
 	struct session *next;
@@ -280,7 +287,7 @@ void session_stop_all(struct worker *w, bool at_once)
 	err_set(&e, "57P01", "terminating connection due to administrator command");
 	for (struct session *s = w->sessions; s; s = next) {
 		next = s->next;
-		if (at_once || !gate_is_busy(s))
+		if (at_once || !is_at_work(s))
 			session_fail(s, &e);
 	}
 	if (at_once)

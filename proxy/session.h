@@ -16,8 +16,9 @@ void session_accept(struct worker *w, int fd);
 /* A CancelRequest for this session has arrived; one that is gone meanwhile is ignored. */
 void session_cancel(struct worker *w, uint64_t id);
 /*
- * The worker is to end: sessions without an aside are closed with 57P01, also those with one when
- * `at_once`, whose asides are then cancelled and cleaned up.
+ * The worker is to end: sessions that do nothing are closed with 57P01, and the others as soon as
+ * their transaction has ended; with `at_once` all are closed now, and their asides are cancelled
+ * and cleaned up.
  */
 void session_stop_all(struct worker *w, bool at_once);
 

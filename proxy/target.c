@@ -33,8 +33,8 @@ static char *name_for(struct slice application_name)
 	return name;
 }
 
-bool target_init(struct target *t, const struct upstream_route *route, struct slice startup,
-	struct slice password)
+bool target_init(struct target *t, const struct upstream *upstream,
+	const struct upstream_route *route, struct slice startup, struct slice password)
 {
 	struct slice user = {0}, database = {0}, application_name = {0};
 
@@ -42,6 +42,7 @@ bool target_init(struct target *t, const struct upstream_route *route, struct sl
 	startup_parameter(startup, "application_name", &application_name);
 	if (!startup_parameter(startup, "database", &database) || database.len == 0)
 		database = user;
+	t->upstream = upstream;
 	t->route = *route;
 	t->user = copy_text(user);
 	t->database = copy_text(database);
@@ -54,6 +55,7 @@ bool target_init(struct target *t, const struct upstream_route *route, struct sl
 
 bool target_copy(struct target *t, const struct target *from)
 {
+	t->upstream = from->upstream;
 	t->route = from->route;
 	t->user = strdup(from->user);
 	t->database = strdup(from->database);
@@ -75,7 +77,7 @@ void target_release(struct target *t)
 struct pq *target_connect(const struct target *t, struct worker *w, const char *application_name,
 	const struct pq_events *events, void *owner)
 {
-	const struct upstream *u = w->shared->upstream;
+	const struct upstream *u = t->upstream;
 	const struct pq_parameter parameters[] = {
 		{"host", t->route.host->host},
 		{"hostaddr", t->route.address},

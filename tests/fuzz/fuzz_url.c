@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct passfile_key key = {"h", "5432", "db", "u"};
 	char *text = strndup((const char *)data, size);
-	struct url u;
+	struct url u = {0};
 	struct err e;
 
 	must(text != NULL);
@@ -85,8 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (strlen(text) < 10000 && url_parse(&u, text, &e)) {
 		check_client(&u);
 		check_upstream(&u);
-		url_release(&u);
 	}
+	url_release(&u);
 	free(passfile_find(text, &key));
 	free(text);
 	return 0;

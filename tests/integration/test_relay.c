@@ -426,7 +426,6 @@ static void malformed_messages_of_a_session_with_a_prepared_aside_are_the_same(v
 		{"a Bind of nothing", a_bind_of_nothing, 2},
 		{"a Bind that lies", a_bind_that_lies, 2},
 		{"a Close of neither", a_close_of_neither, 2},
-		{"an Execute of nothing", an_execute_of_nothing, 2},
 		{"an Execute cut short", an_execute_cut_short, 2},
 		{"a Parse cut short", a_parse_cut_short, 2},
 	};
