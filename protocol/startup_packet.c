@@ -51,6 +51,7 @@ static struct cursor parameters(struct slice packet)
 bool startup_parameter(struct slice packet, const char *name, struct slice *value)
 {
 	struct cursor c = parameters(packet);
+	struct slice last = {0};
 	bool found = false;
 
 	for (;;) {
@@ -58,13 +59,17 @@ bool startup_parameter(struct slice packet, const char *name, struct slice *valu
 		struct slice text;
 
 		if (key.len == 0)
-			return found && cursor_done(&c);
+			break;
 		text = cursor_cstr(&c);
 		if (slice_is(key, name)) {
-			*value = text;
-			found = true; /* as in PostgreSQL, the last of several wins */
+			last = text; /* as in PostgreSQL, the last of several wins */
+			found = true;
 		}
 	}
+	if (!found || !cursor_done(&c))
+		return false;
+	*value = last;
+	return true;
 }
 
 bool startup_is_well_formed(struct slice packet)

@@ -106,7 +106,7 @@ void aside_clean_up(struct aside *a)
 }
 
 /* The connection for cleaning up was lost, too: another one, soon. */
-static void start_over(struct aside *a)
+void aside_clean_up_elsewhere(struct aside *a)
 {
 	a->aside_up = false;
 	timer_start(a->watch_timer, LOOK_AGAIN_MS);
@@ -190,7 +190,7 @@ static void list(struct aside *a)
 static void on_waited(void *owner, const struct pq_result *r)
 {
 	if (r->lost)
-		start_over(owner);
+		aside_clean_up_elsewhere(owner);
 	else
 		list(owner);
 }
@@ -200,7 +200,7 @@ static void on_listed(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 
 	if (r->lost) {
-		start_over(a);
+		aside_clean_up_elsewhere(a);
 	} else if (!r->ok) {
 		finish(a);
 	} else if (collect(a, r)) {
@@ -220,7 +220,7 @@ static void on_dropped(void *owner, const struct pq_result *r)
 		"session=%llu index=\"%s\" ok=%s sqlstate=%s", (unsigned long long)a->session,
 		(const char *)name.data, r->ok ? "yes" : "no", r->sqlstate);
 	if (r->lost) {
-		start_over(a);
+		aside_clean_up_elsewhere(a);
 		return;
 	}
 	bytes_consume(&a->job.leftovers, len + 1);
@@ -247,7 +247,7 @@ static void drop_next(struct aside *a)
 static void on_timeouts_off(void *owner, const struct pq_result *r)
 {
 	if (r->lost)
-		start_over(owner);
+		aside_clean_up_elsewhere(owner);
 	else
 		list(owner);
 }

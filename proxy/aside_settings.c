@@ -139,8 +139,10 @@ static void on_applied(void *owner, const struct pq_result *r)
 	cursor_bytes(&c, a->job.next_change);
 	next_setting(&c, &name, &value);
 	a->job.next_change += name.len + value.len + 2;
-	if (r->ok) {
+	if (r->ok || (a->state == ASIDE_CLEANING && !r->lost)) {
 		apply_next(a);
+	} else if (a->state == ASIDE_CLEANING) {
+		aside_clean_up_elsewhere(a);
 	} else if (r->lost || is_fatal(name)) {
 		aside_fail_with(a, r);
 	} else {

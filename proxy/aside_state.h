@@ -127,6 +127,8 @@ void aside_run(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */
 void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);
+/* aside_clean.c: the connection was lost: another one, soon. */
+void aside_clean_up_elsewhere(struct aside *a);
 
 /* aside_watch.c */
 bool aside_watch_open(struct aside *a);

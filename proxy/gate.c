@@ -15,22 +15,22 @@
 #define TEXT_LIMIT ((size_t)1 << 31)
 
 #define TO(state) (1u << (state))
-#define NEXT_UNIT (TO(GATE_OPEN) | TO(GATE_UNIT) | TO(GATE_ASKING))
+#define NEXT_UNIT \
+	(TO(GATE_OPEN) | TO(GATE_UNIT) | TO(GATE_ASKING) | TO(GATE_PREPARING) | TO(GATE_FAILING))
 
 static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
 	[GATE_OPEN] = {"open", TO(GATE_ANSWERS)},
-	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC) | TO(GATE_PREPARING)},
-	[GATE_SYNC] = {"sync", NEXT_UNIT | TO(GATE_PREPARING)},
-	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_PREPARING) | TO(GATE_SETTLING)},
-	[GATE_ASKING] = {"asking", NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_FAILING) | TO(GATE_INLINE) |
-					   TO(GATE_PREPARING) | TO(GATE_SETTLING)},
+	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC)},
+	[GATE_SYNC] = {"sync", NEXT_UNIT},
+	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_SETTLING)},
+	[GATE_ASKING] = {"asking",
+		NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_INLINE) | TO(GATE_SETTLING)},
 	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING) | TO(GATE_FAILING)},
-	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_FAILING) | TO(GATE_INLINE) |
-					     TO(GATE_PREPARING) | TO(GATE_SETTLING)},
-	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING) | TO(GATE_SETTLING)},
+	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_INLINE) | TO(GATE_SETTLING)},
+	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING)},
 	[GATE_INLINE] = {"inline", TO(GATE_OPEN)},
 	[GATE_PREPARING] = {"preparing", TO(GATE_KEEPING)},
 	[GATE_SETTLING] = {"settling", TO(GATE_KEEPING)},

@@ -260,7 +260,7 @@ static void succeed_now(struct session *s)
 		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this "
 		"transaction",
 		statement_command_tag(&s->gate->unit));
-	gate_succeed(s, text);
+	gate_succeed(s, s->gate->facts.status == 'T' ? text : NULL);
 }
 
 static void placed(struct session *s)

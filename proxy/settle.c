@@ -421,6 +421,8 @@ static void on_timer(void *arg)
 static void find_out(struct settlement *st)
 {
 	enter(st, SETTLE_UNKNOWN);
+	/* What took the server away has taken this connection, too. */
+	drop_held_aside(st);
 	if (!st->xid[0]) {
 		/* It has written nothing, so nothing of it can have committed. */
 		settle_rolled_back(st);

@@ -290,7 +290,7 @@ static bool take_host_param(struct url *u, struct host_list *l, struct slice raw
 
 	bytes_init(&text, URL_TEXT_LIMIT);
 	ok = url_decode_value(u->form, raw, &text) &&
-	     add_hosts(l, bytes_view(&text), add_query_host, e);
+	     (bytes_length(&text) == 0 || add_hosts(l, bytes_view(&text), add_query_host, e));
 	bytes_release(&text);
 	return ok || err_set(e, bad_url, "has a host that cannot be read");
 }

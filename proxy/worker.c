@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "log.h"
 #include "resolver.h"
 #include "session.h"
@@ -20,7 +21,10 @@ struct thread {
 	int inbox[2]; /* a pipe: a message is one atomic write */
 	struct event *inbox_event;
 	struct timer *grace;
+	struct timer *last; /* the end of patience with clean-ups */
 };
+
+#define LAST_WORDS_MS 1000u
 
 _Static_assert(
 	sizeof(struct worker_message) <= 512, "a message must fit into one atomic pipe write");
@@ -65,20 +69,37 @@ void worker_check_end(struct worker *w)
 		event_base_loopbreak(w->base);
 }
 
-static void on_grace_over(void *arg)
+static void on_last(void *arg)
 {
 	struct worker *w = arg;
 
-	session_stop_all(w, true);
-	worker_check_end(w);
+	log_event(LOG_LEVEL_ERROR, "cleanup_given_up",
+		"reason=\"cleanup_timeout is over and the process ends: look for INVALID "
+		"indexes\"");
+	event_base_loopbreak(w->base);
+}
+
+static void stop_at_once(struct thread *t)
+{
+	timer_start(t->last, t->worker.shared->config->cleanup_timeout_ms + LAST_WORDS_MS);
+	session_stop_all(&t->worker, true);
+}
+
+static void on_grace_over(void *arg)
+{
+	stop_at_once(arg);
+	worker_check_end(&((struct thread *)arg)->worker);
 }
 
 static void stop(struct thread *t, unsigned grace_ms)
 {
 	t->worker.stopping = true;
-	session_stop_all(&t->worker, grace_ms == 0);
-	if (grace_ms > 0)
+	if (grace_ms > 0) {
+		session_stop_all(&t->worker, false);
 		timer_start(t->grace, grace_ms);
+	} else {
+		stop_at_once(t);
+	}
 	worker_check_end(&t->worker);
 }
 
@@ -156,13 +177,15 @@ static bool prepare(struct thread *t)
 	/* Only the reading end must not block; a full inbox makes the accepting thread wait. */
 	fcntl(t->inbox[0], F_SETFL, O_NONBLOCK);
 	t->inbox_event = event_new(w->base, t->inbox[0], EV_READ | EV_PERSIST, on_inbox, t);
-	t->grace = timer_new(w->base, on_grace_over, w);
-	return t->inbox_event && t->grace && event_add(t->inbox_event, NULL) == 0;
+	t->grace = timer_new(w->base, on_grace_over, t);
+	t->last = timer_new(w->base, on_last, w);
+	return t->inbox_event && t->grace && t->last && event_add(t->inbox_event, NULL) == 0;
 }
 
 static void release(struct thread *t)
 {
 	timer_free(t->grace);
+	timer_free(t->last);
 	if (t->inbox_event)
 		event_free(t->inbox_event);
 	if (t->worker.base)

@@ -189,6 +189,7 @@ static const struct {
 	{"dbname = db\n host = '/tmp' ", "host=127.0.0.1 port=5499 dbname = db",
 		"host='/tmp' dbname='db'"},
 	{"dbname=''", "host=127.0.0.1 port=5499 dbname=''", ""},
+	{"host='' user=u", "host=127.0.0.1 port=5499 user=u", "user='u'"},
 	{"user=u dbname = ", "host=127.0.0.1 port=5499 user=u dbname = ''", "user='u'"},
 	{"host=a,b port=1,2 user=u\\ v", "host=127.0.0.1 port=5499 user=u\\ v",
 		"host='a,b' port='1,2' user='u v'"},
