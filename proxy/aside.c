@@ -55,7 +55,6 @@ static void init_job(struct aside_job *j)
 	bytes_init(&j->settings, SETTINGS_MAX);
 	bytes_init(&j->changes, SETTINGS_MAX);
 	bytes_init(&j->error, ERROR_MAX);
-	bytes_init(&j->leftovers, NAMES_MAX);
 	j->started_ms = timer_now_ms();
 }
 
@@ -67,7 +66,6 @@ static void release_job(struct aside_job *j)
 	bytes_release(&j->settings);
 	bytes_release(&j->changes);
 	bytes_release(&j->error);
-	bytes_release(&j->leftovers);
 	memset(j, 0, sizeof(*j));
 }
 

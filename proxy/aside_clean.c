@@ -112,31 +112,58 @@ void aside_clean_up_elsewhere(struct aside *a)
 	timer_start(a->watch_timer, LOOK_AGAIN_MS);
 }
 
-static bool ends_with_ccold(const char *name)
+/* "t_pkey_ccnew", "t_pkey_ccnew1": what REINDEX calls its own. */
+static bool ends_with(const char *name, const char *ending)
 {
 	size_t len = strlen(name);
+	size_t n = strlen(ending);
 
 	while (len > 0 && name[len - 1] >= '0' && name[len - 1] <= '9')
 		len--;
-	return len > 6 && strncmp(name + len - 6, "_ccold", 6) == 0;
+	return len > n && strncmp(name + len - n, ending, n) == 0;
 }
 
-/* Columns of a row: OID, name, quoted name, somebody is building on that table. */
-static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
+/* The index that the error itself names: that of a violated unique constraint. */
+static bool error_names(const struct aside *a, const char *name)
+{
+	struct slice constraint;
+
+	return error_field(bytes_view(&a->job.error), 'n', &constraint) &&
+	       slice_is(constraint, name);
+}
+
+/*
+ * Ours is what our own backend said it builds, or what the error names, or what bears the name that
+ * we asked for and was not there before. Somebody else may have built on this table since, and may
+ * have failed, too.
+ */
+static bool made_by_us(const struct aside *a, const char *name)
 {
 	const char *wanted = (const char *)bytes_view(&a->job.name).data;
-	bool valid = false;
-	bool old = aside_index_was_there(&a->job, oid, &valid);
 
-	if (a->job.too_many)
-		return oid == a->job.building;
-	switch (a->job.statement.kind) {
+	if (error_names(a, name))
+		return true;
+	return wanted[0] && strcmp(wanted, name) == 0 && strcmp(a->job.sqlstate, "42P07") != 0;
+}
+
+static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
+{
+	const struct aside_job *j = &a->job;
+	bool valid = false;
+	bool old = aside_index_was_there(j, oid, &valid);
+
+	if (oid == j->made || oid == j->building ||
+		strncmp(name, ASIDE_DROP_PREFIX, strlen(ASIDE_DROP_PREFIX)) == 0)
+		return true;
+	if (j->too_many)
+		return false;
+	switch (j->statement.kind) {
 	case STATEMENT_CREATE_INDEX:
-		return oid == a->job.made || (!old && (!wanted[0] || strcmp(wanted, name) == 0));
+		return !old && j->building == 0 && made_by_us(a, name);
 	case STATEMENT_DROP_INDEX:
-		return oid == a->job.named_index && valid;
+		return oid == j->named_index && valid;
 	case STATEMENT_REINDEX:
-		return !old || (valid && ends_with_ccold(name));
+		return old ? valid && ends_with(name, "_ccold") : ends_with(name, "_ccnew");
 	default:
 		return false;
 	}
@@ -145,34 +172,35 @@ static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 /* True when an index that may be ours may also be somebody's who is building it now. */
 static bool collect(struct aside *a, const struct pq_result *r)
 {
+	struct aside_job *j = &a->job;
 	bool doubtful = false;
 
-	bytes_clear(&a->job.leftovers);
+	j->n_leftovers = 0;
 	for (int i = 0; i < r->n_rows; i++) {
 		uint32_t oid = aside_oid(pq_value(r, i, 0));
 
 		if (!is_ours(a, oid, pq_value(r, i, 1)))
 			continue;
-		if (oid == a->job.building || oid == a->job.made || pq_value(r, i, 3)[0] == 'f')
-			bytes_put_cstr(&a->job.leftovers, pq_value(r, i, 2));
-		else
+		if (oid != j->building && oid != j->made && pq_value(r, i, 2)[0] == 't')
 			doubtful = true;
+		else if (j->n_leftovers < ASIDE_MAX_LEFTOVERS)
+			j->leftovers[j->n_leftovers++] = oid;
 	}
 	return doubtful;
 }
 
 static void on_listed(void *owner, const struct pq_result *r);
+static void wait_and_list(struct aside *a);
 
 /* INVALID indexes of the table, and the one that nobody wants any more ($3). $2 is our own backend:
  * it may hold its lock for a moment longer. */
 static const char invalid_sql[] =
-	"SELECT i.indexrelid, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), "
+	"SELECT i.indexrelid, c.relname, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
 	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> $2::int "
 	"AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d "
 	"WHERE d.datname = pg_catalog.current_database())) "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
 	"WHERE i.indrelid = $1::oid AND (NOT i.indisvalid OR i.indexrelid = $3::oid) "
 	"AND c.relkind = 'i'";
 
@@ -204,44 +232,51 @@ static void on_listed(void *owner, const struct pq_result *r)
 	} else if (!r->ok) {
 		finish(a);
 	} else if (collect(a, r)) {
-		pq_query(a->aside, "SELECT pg_catalog.pg_sleep(0.2)", on_waited, a);
+		wait_and_list(a);
 	} else {
 		drop_next(a);
 	}
 }
 
+static bool is_worth_waiting(const struct pq_result *r)
+{
+	return strcmp(r->sqlstate, "40P01") == 0 || strcmp(r->sqlstate, "55P03") == 0 ||
+	       strcmp(r->sqlstate, "57014") == 0;
+}
+
+static void wait_and_list(struct aside *a)
+{
+	pq_query(a->aside, "SELECT pg_catalog.pg_sleep(0.2)", on_waited, a);
+}
+
 static void on_dropped(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
-	struct slice name = bytes_view(&a->job.leftovers);
-	size_t len = strlen((const char *)name.data);
 
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
-		"session=%llu index=\"%s\" ok=%s sqlstate=%s", (unsigned long long)a->session,
-		(const char *)name.data, r->ok ? "yes" : "no", r->sqlstate);
+		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
+		a->dropping, r->ok ? "yes" : "no", r->sqlstate);
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
-		return;
+	} else if (!r->ok && is_worth_waiting(r)) {
+		wait_and_list(a);
+	} else {
+		a->job.n_leftovers--;
+		drop_next(a);
 	}
-	bytes_consume(&a->job.leftovers, len + 1);
-	drop_next(a);
 }
 
 static void drop_next(struct aside *a)
 {
-	char *sql;
+	struct aside_job *j = &a->job;
+	uint32_t next;
 
-	if (bytes_length(&a->job.leftovers) == 0) {
+	if (j->n_leftovers == 0) {
 		finish(a);
 		return;
 	}
-	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s",
-		    (const char *)bytes_view(&a->job.leftovers).data) < 0) {
-		finish(a);
-		return;
-	}
-	pq_query(a->aside, sql, on_dropped, a);
-	free(sql);
+	next = j->leftovers[j->n_leftovers - 1];
+	aside_drop(a, next, next == j->made, 0, on_dropped);
 }
 
 static void on_timeouts_off(void *owner, const struct pq_result *r)

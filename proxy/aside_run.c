@@ -10,6 +10,9 @@
 #include "log.h"
 #include "timer.h"
 
+#define REPAIR_LOCK_MS 1000u
+#define MAX_REPAIRS 3u
+
 static void run_statement(struct aside *a);
 
 /* The statement is over, for now or for good: `error` is set unless it succeeded. */
@@ -24,7 +27,8 @@ static bool is_cic(const struct aside *a)
 static bool has_leftover(const struct aside *a)
 {
 	return is_cic(a) && a->worker->shared->config->repair_invalid && a->job.named_index != 0 &&
-	       !a->job.named_valid && a->job.named_table == a->job.relation && !a->job.repaired;
+	       !a->job.named_valid && a->job.named_table == a->job.relation &&
+	       a->job.repairs < MAX_REPAIRS;
 }
 
 static void on_repaired(void *owner, const struct pq_result *r)
@@ -41,52 +45,15 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	run_statement(a);
 }
 
-static void on_leftover_named(void *owner, const struct pq_result *r)
-{
-	struct aside *a = owner;
-	char *sql;
-
-	if (!r->ok || a->cancelled) {
-		aside_fail_with(a, r);
-		return;
-	}
-	/* Gone, valid meanwhile, or being built by somebody: the statement finds out by itself. */
-	if (r->n_rows == 0) {
-		run_statement(a);
-		return;
-	}
-	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s", pq_value(r, 0, 0)) < 0) {
-		aside_fail(a, "53200", "out of memory", NULL);
-		return;
-	}
-	pq_query(a->aside, sql, on_repaired, a);
-	free(sql);
-}
-
 /*
- * By OID, and only when nobody is building it: a build in progress holds SHARE UPDATE EXCLUSIVE on
- * the table, which everybody can see.
+ * With a short patience: who waits for that table waits for somebody who is building, and then the
+ * statement itself is to wait, and to look again afterwards.
  */
-static const char leftover_sql[] =
-	"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index i "
-	"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-	"WHERE i.indexrelid = $1::oid AND NOT i.indisvalid AND c.relkind = 'i' AND NOT "
-	"c.relispartition "
-	"AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
-	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.database = "
-	"(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
-	"pg_catalog.current_database()))";
-
 static void repair(struct aside *a)
 {
-	char oid[16];
-	const char *parameters[] = {oid};
-
 	aside_enter(a, ASIDE_REPAIRING);
-	a->job.repaired = true;
-	snprintf(oid, sizeof(oid), "%u", a->job.named_index);
-	pq_query_params(a->aside, leftover_sql, parameters, 1, on_leftover_named, a);
+	a->job.repairs++;
+	aside_drop(a, a->job.named_index, false, REPAIR_LOCK_MS, on_repaired);
 }
 
 void aside_run(struct aside *a)
@@ -129,14 +96,19 @@ static const char verify_sql[] =
 	"SELECT i.indexrelid, i.indisvalid AND i.indisready, c.relname FROM pg_catalog.pg_index i "
 	"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1::oid";
 
+/* The index that was to be made: of the wanted name, or the one our own backend said it builds. */
 static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
 {
 	const char *wanted = (const char *)bytes_view(&a->job.name).data;
+	uint32_t oid = aside_oid(pq_value(r, row, 0));
 	bool valid;
 
 	if (wanted[0])
 		return strcmp(wanted, pq_value(r, row, 2)) == 0;
-	return !aside_index_was_there(&a->job, aside_oid(pq_value(r, row, 0)), &valid);
+	if (a->job.building != 0)
+		return oid == a->job.building;
+	/* Too fast to be seen. Others may be building here, too, but theirs are not valid yet. */
+	return pq_value(r, row, 1)[0] == 't' && !aside_index_was_there(&a->job, oid, &valid);
 }
 
 /* With IF NOT EXISTS the index is for everybody who asked for it: it is nobody's to undo. */

@@ -11,8 +11,12 @@
 #include "target.h"
 #include "worker.h"
 
+#define ASIDE_MAX_LEFTOVERS 32u /* at a time */
 #define ASIDE_MAX_INDEXES \
 	512u /* on one table; more are not told apart, so nothing is dropped then */
+
+/* An index that is being dropped is called this and its OID. */
+#define ASIDE_DROP_PREFIX "pgaside_drop_"
 
 enum aside_state {
 	ASIDE_CONNECTING,
@@ -58,16 +62,17 @@ struct aside_job {
 	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
 	uint32_t made;
 
-	bool in_the_way; /* the transaction blocks the statement: it was cancelled for that */
-	bool repaired;	 /* once is enough */
-	bool told;	 /* `done` was called */
+	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
+	unsigned repairs; /* of a leftover, so far */
+	bool told;	  /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
 	uint64_t told_blocker_ms;
 	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
 	char sqlstate[6];   /* of that */
-	struct bytes leftovers; /* owned: quoted names still to be dropped, zero-terminated each */
+	uint32_t leftovers[ASIDE_MAX_LEFTOVERS]; /* OIDs still to be dropped */
+	unsigned n_leftovers;
 };
 
 struct aside {
@@ -93,6 +98,8 @@ struct aside {
 	bool cancel_due;	   /* pg_cancel_backend is still to be sent */
 	bool cancelled;		   /* by the client, or because the owner is gone */
 	bool abandoned;
+	pq_result_fn dropped; /* of aside_drop() */
+	uint32_t dropping;
 	bool again; /* another statement was given from inside `done` */
 	struct aside_job job;
 };
@@ -129,6 +136,14 @@ void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);
 /* aside_clean.c: the connection was lost: another one, soon. */
 void aside_clean_up_elsewhere(struct aside *a);
+
+/*
+ * aside_drop.c: drops an index if it is INVALID (or `valid_too`) once it has its lock;
+ * `lock_timeout_ms` 0: waits. `done` is called with the result of the last step; ok means that
+ * there is no such index any more, or a valid one.
+ */
+void aside_drop(struct aside *a, uint32_t index, bool valid_too, unsigned lock_timeout_ms,
+	pq_result_fn done);
 
 /* aside_watch.c */
 bool aside_watch_open(struct aside *a);

@@ -14,7 +14,7 @@
 #include "log.h"
 #include "timer.h"
 
-#define WATCH_FIRST_MS 5u
+#define WATCH_FIRST_MS 1u
 #define WATCH_MOST_MS 250u
 #define RECONNECT_MS 1000u
 #define TELL_BLOCKER_MS 10000u
@@ -44,6 +44,14 @@ static void look_later(struct aside *a)
 	timer_start(a->watch_timer, a->watch_ms);
 }
 
+/* It is opened again; what it was to do waits. */
+static void watch_lost(struct aside *a)
+{
+	a->watch_up = false;
+	log_event(LOG_LEVEL_WARNING, "watch_lost", "session=%llu", (unsigned long long)a->session);
+	timer_start(a->watch_timer, RECONNECT_MS);
+}
+
 static void on_cancel_sent(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -53,7 +61,9 @@ static void on_cancel_sent(void *owner, const struct pq_result *r)
 			(unsigned long long)a->session, r->sqlstate);
 		a->cancel_due = true;
 	}
-	if (a->watching)
+	if (r->lost)
+		watch_lost(a);
+	else if (a->watching)
 		look_later(a);
 }
 
@@ -120,10 +130,7 @@ static void on_looked(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 
 	if (r->lost) {
-		a->watch_up = false;
-		log_event(LOG_LEVEL_WARNING, "watch_lost", "session=%llu",
-			(unsigned long long)a->session);
-		timer_start(a->watch_timer, RECONNECT_MS);
+		watch_lost(a);
 		return;
 	}
 	if (!a->watching)
@@ -155,8 +162,12 @@ static void on_watch_ready(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	if (r->lost && a->state == ASIDE_CONNECTING) {
+		aside_fail_with(a, r);
+		return;
+	}
 	if (r->lost) {
-		timer_start(a->watch_timer, RECONNECT_MS);
+		watch_lost(a);
 		return;
 	}
 	a->watch_up = true;

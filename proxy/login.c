@@ -387,14 +387,16 @@ static void on_connected(
 	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
 {
 	struct session *s = owner;
+	char quoted[600];
 	const struct config *config = s->worker->shared->config;
 	struct conn_tcp_options tcp = {config->tcp_keepalive, config->tcp_keepidle,
 		config->tcp_keepintvl, config->tcp_keepcnt, config->tcp_user_timeout_ms};
 
 	s->connecting = NULL;
 	if (!c) {
-		log_event(LOG_LEVEL_ERROR, "upstream_unreachable", "session=%llu reason=\"%s\"",
-			(unsigned long long)s->id, e->text);
+		log_event(LOG_LEVEL_ERROR, "upstream_unreachable", "session=%llu reason=%s",
+			(unsigned long long)s->id,
+			log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
 		session_fail(s, e);
 		return;
 	}

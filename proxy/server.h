@@ -17,8 +17,8 @@ struct server;
 /* Called on the main thread for SIGTERM, SIGINT, SIGHUP and SIGCHLD. */
 typedef void (*server_signal_fn)(struct server *s, int signo, void *arg);
 
-/* Binds and starts the workers; `c` is borrowed until server_free(). NULL with `e` filled when a
- * port cannot be bound, ... */
+/* Binds, starts the workers and catches the signals; `c` is borrowed until server_free(). NULL with
+ * `e` filled when a port cannot be bound, ... */
 struct server *server_new(const struct config *c, struct err *e);
 /* The TCP port really bound; 0 when only a unix socket is listened on. */
 uint16_t server_port(const struct server *s);

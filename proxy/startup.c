@@ -3,6 +3,7 @@
  * "Canceling Requests in Progress", "SSL Session Encryption").
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 #include "message.h"
@@ -75,6 +76,7 @@ static void on_cancel_sent(
 	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
 {
 	struct session *s = owner;
+	char quoted[600];
 
 	(void)route;
 	s->connecting = NULL;
@@ -86,8 +88,9 @@ static void on_cancel_sent(
 		session_close(s, "cancel request passed on");
 		return;
 	}
-	log_event(LOG_LEVEL_WARNING, "cancel_lost", "session=%llu reason=\"%s\"",
-		(unsigned long long)s->id, e->text);
+	log_event(LOG_LEVEL_WARNING, "cancel_lost", "session=%llu reason=%s",
+		(unsigned long long)s->id,
+		log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
 	session_close(s, "cancel request could not be passed on");
 }
 

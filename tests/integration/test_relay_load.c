@@ -200,7 +200,7 @@ static void a_slow_reader_gets_every_byte(void **state)
 {
 	struct wire *w = wire_login(proxy->port, NULL);
 	uint64_t sum = 0;
-	int small = 4096;
+	int small = 64 * 1024;
 
 	(void)state;
 	setsockopt(w->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
@@ -239,7 +239,6 @@ static size_t fill(struct wire *w, size_t most)
 		assert_true(n > 0 || errno == EAGAIN);
 		total += n > 0 ? (size_t)n : 0;
 	}
-	/* The last message is made whole, so that the protocol goes on. */
 	return total;
 }
 
@@ -263,7 +262,7 @@ static void a_server_that_does_not_read_costs_bounded_memory(void **state)
 	assert_in_range(sent, 1, 100u * MB);
 	assert_int_equal(kill(backend, SIGCONT), 0);
 	/* What it says is nonsense to the server, which then ignores it up to the end. */
-	if (sent % 4096 > 0 && sent % 4096 < 5)
+	if (sent % 4096 < 5)
 		wire_raw(w, "d\0\0\xf\xff" + sent % 4096, 5 - sent % 4096);
 	wire_raw(w, rest, 4096 - (sent % 4096 < 5 ? 5 : sent % 4096));
 	wire_message(w, 'c', "", 0);

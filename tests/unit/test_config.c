@@ -61,6 +61,7 @@ static void defaults_are_those_of_the_documentation(void **state)
 	assert_int_equal(c.server_connect_timeout_ms, 15000);
 	assert_int_equal(c.max_statement_size, 64 << 20);
 	assert_true(c.aside);
+	assert_int_equal(c.native, NATIVE_PASS);
 	assert_int_equal(c.conflict, CONFLICT_AT_COMMIT);
 	assert_int_equal(c.on_rollback, ROLLBACK_UNDO);
 	assert_true(c.repair_invalid);
