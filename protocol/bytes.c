@@ -39,7 +39,7 @@ uint16_t cursor_u16(struct cursor *c)
 {
 	const uint8_t *at = take(c, 2);
 
-	return at ? (uint16_t)(at[0] << 8 | at[1]) : 0;
+	return at ? (uint16_t)((unsigned)at[0] << 8 | at[1]) : 0;
 }
 
 uint32_t cursor_u32(struct cursor *c)

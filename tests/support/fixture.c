@@ -16,6 +16,12 @@ struct proxy *proxy;
 /* Not one of db_connect()'s: it outlives the tests. */
 static PGconn *monitor;
 
+static void ignore_notice(void *arg, const PGresult *r)
+{
+	(void)arg;
+	(void)r;
+}
+
 static bool open_monitor(void)
 {
 	char text[256];
@@ -26,6 +32,7 @@ static bool open_monitor(void)
 		"application_name=monitor",
 		cluster.port);
 	monitor = PQconnectdb(text);
+	PQsetNoticeReceiver(monitor, ignore_notice, NULL);
 	return PQstatus(monitor) == CONNECTION_OK;
 }
 

@@ -1,0 +1,258 @@
+/*
+ * One side of a session is lost: the other hears of it as it would have directly, and nobody else
+ * does.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+static int start(void **state)
+{
+	(void)state;
+	return fixture_start("--auth password --set restart_after_crash=on");
+}
+
+static bool is_running(uint32_t pid, const char *what)
+{
+	return ask_is("1",
+		"SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND state = 'active' "
+		"AND query LIKE '%s%%'",
+		pid, what);
+}
+
+static bool is_gone(uint32_t pid)
+{
+	return ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE pid = %u", pid);
+}
+
+static void a_terminated_backend_says_so(void **state)
+{
+	static const char *const queries[] = {NULL, "SELECT pg_sleep(60)", "BEGIN"};
+	char seen[2][512];
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(queries); i++) {
+		for (int through = 0; through < 2; through++) {
+			struct wire *w = wire_login(through ? proxy->port : cluster.port, NULL);
+
+			if (queries[i]) {
+				wire_query(w, queries[i]);
+				wire_send(w);
+			}
+			if (i == 1)
+				WAIT_FOR(is_running(w->pid, "SELECT pg_sleep"));
+			if (i == 2)
+				assert_string_equal(wire_answers(w, 1), "C(BEGIN) Z:T");
+			tell("SELECT pg_terminate_backend(%u)", w->pid);
+			snprintf(seen[through], sizeof(seen[0]), "%.200s %.200s",
+				wire_answers(w, 1), w->error);
+			wire_close(w);
+		}
+		assert_non_null(strstr(seen[0], "E(57P01) EOF"));
+		assert_string_equal(seen[1], seen[0]);
+	}
+}
+
+static void a_server_process_that_crashes_takes_only_the_server_down(void **state)
+{
+	struct wire *victim = wire_login(proxy->port, NULL);
+	struct wire *witness = wire_login(proxy->port, NULL);
+
+	(void)state;
+	wire_query(victim, "SELECT pg_sleep(60)");
+	wire_send(victim);
+	WAIT_FOR(is_running(victim->pid, "SELECT pg_sleep"));
+	assert_int_equal(kill((pid_t)victim->pid, SIGKILL), 0);
+	assert_string_equal(wire_answers(victim, 1), "EOF");
+	assert_string_equal(wire_answers(witness, 1), "N(57P02) EOF");
+	WAIT_FOR(db_login_error(proxy->port, "")[0] == '\0');
+	assert_string_equal(db_text(db_connect(proxy->port, ""), "SELECT 1"), "1");
+}
+
+static void a_server_that_starts_says_so_itself(void **state)
+{
+	const char *error;
+
+	(void)state;
+	/* A postmaster that cannot fork recovery on refuses with its own words. */
+	tell("ALTER SYSTEM SET max_connections = 5");
+	tell("ALTER SYSTEM SET superuser_reserved_connections = 4");
+	cluster_crash(&cluster);
+	error = db_login_error(proxy->port, "");
+	assert_memory_equal(error, "08001: ", 7);
+	cluster_restart(&cluster);
+	assert_string_equal(db_login_error(proxy->port, ""), "");
+	db_connect(cluster.port, "user=postgres password=postgres");
+	db_connect(cluster.port, "user=postgres password=postgres");
+	error = db_login_error(proxy->port, "");
+	assert_string_equal(error, db_login_error(cluster.port, ""));
+	assert_memory_equal(error, "53300: ", 7);
+	db_close_all();
+	tell("ALTER SYSTEM RESET ALL");
+	cluster_crash(&cluster);
+	cluster_restart(&cluster);
+}
+
+static void a_client_that_vanishes_ends_its_query(void **state)
+{
+	struct wire *w = wire_login(proxy->port, "-c client_connection_check_interval=50ms");
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(is_running(pid, "SELECT pg_sleep"));
+	wire_close(w);
+	WAIT_FOR(is_gone(pid));
+}
+
+static void a_client_that_vanishes_while_it_is_answered_ends_its_query(void **state)
+{
+	struct wire *w = wire_login(proxy->port, NULL);
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_query(w, "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO "
+		      "STDOUT");
+	wire_send(w);
+	assert_string_equal(wire_until(w, "H"), "H");
+	wire_close(w);
+	WAIT_FOR(is_gone(pid));
+}
+
+static void a_client_that_resets_the_connection_ends_its_session(void **state)
+{
+	struct linger at_once = {.l_onoff = 1};
+	struct wire *w = wire_login(proxy->port, NULL);
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_query(w, "BEGIN");
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "C(BEGIN) Z:T");
+	setsockopt(w->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	wire_close(w);
+	WAIT_FOR(is_gone(pid));
+}
+
+/* What was sent before the end is still done, as it is directly. */
+static void the_last_words_of_a_client_are_heard(void **state)
+{
+	int ports[] = {cluster.port, proxy->port};
+
+	(void)state;
+	tell("CREATE TABLE words (port int); GRANT ALL ON words TO app");
+	for (size_t i = 0; i < LENGTH(ports); i++) {
+		struct wire *w = wire_login(ports[i], NULL);
+		char sql[100];
+
+		snprintf(sql, sizeof(sql), "INSERT INTO words VALUES (%d)", ports[i]);
+		wire_query(w, sql);
+		wire_message(w, 'X', "", 0);
+		wire_send(w);
+		wire_close(w);
+		WAIT_FOR(ask_is("1", "SELECT count(*) FROM words WHERE port = %d", ports[i]));
+	}
+	tell("DROP TABLE words");
+}
+
+/* A client that says that it will say no more still gets its answer. */
+static void a_half_closed_client_gets_its_answer(void **state)
+{
+	int ports[] = {cluster.port, proxy->port};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(ports); i++) {
+		struct wire *w = wire_login(ports[i], NULL);
+
+		wire_query(w, "SELECT 1 FROM pg_sleep(0.1)");
+		wire_send(w);
+		shutdown(w->fd, SHUT_WR);
+		assert_string_equal(wire_answers(w, 2), "T(1) D(1) C(SELECT 1) Z:I EOF");
+	}
+}
+
+static void a_client_that_leaves_during_the_log_in_is_forgotten(void **state)
+{
+	int before = proxy_descriptors(proxy);
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct wire *w = wire_open(proxy->port);
+
+		wire_startup(w, 0x30000, "app", "app", NULL);
+		wire_send(w);
+		if (i % 2)
+			assert_string_equal(wire_until(w, "R"), "R(3)");
+		wire_close(w);
+	}
+	WAIT_FOR(proxy_descriptors(proxy) <= before);
+}
+
+static void sigterm_ends_idle_sessions_with_a_word(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), NULL);
+	struct wire *idle = wire_login(p->port, NULL), *open = wire_login(p->port, NULL);
+
+	(void)state;
+	wire_query(open, "BEGIN");
+	wire_send(open);
+	assert_string_equal(wire_answers(open, 1), "C(BEGIN) Z:T");
+	assert_int_equal(proxy_stop(p, SIGTERM), 0);
+	assert_string_equal(wire_answers(idle, 1), "E(57P01) EOF");
+	assert_string_equal(wire_answers(open, 1), "E(57P01) EOF");
+}
+
+static void sigint_ends_everything_at_once(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), NULL);
+	struct wire *w = wire_login(p->port, NULL);
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_open(p->port); /* never logs in */
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(is_running(pid, "SELECT pg_sleep"));
+	assert_int_equal(proxy_stop(p, SIGINT), 0);
+	assert_string_equal(wire_answers(w, 1), "E(57P01) EOF");
+	tell("SELECT pg_terminate_backend(%u)", pid);
+}
+
+static void a_port_in_use_is_told_in_clear(void **state)
+{
+	(void)state;
+	cluster_shell("%s serve --listen-port %d --upstream postgresql://127.0.0.1/app 2> %s/out; "
+		      "test $? = 1 && grep -q 'pgaside: .*%d.*in use' %s/out",
+		proxy_program(), proxy->port, cluster.dir, proxy->port, cluster.dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_terminated_backend_says_so),
+		TEST(a_server_process_that_crashes_takes_only_the_server_down),
+		TEST(a_server_that_starts_says_so_itself),
+		TEST(a_client_that_vanishes_ends_its_query),
+		TEST(a_client_that_vanishes_while_it_is_answered_ends_its_query),
+		TEST(a_client_that_resets_the_connection_ends_its_session),
+		TEST(the_last_words_of_a_client_are_heard),
+		TEST(a_half_closed_client_gets_its_answer),
+		TEST(a_client_that_leaves_during_the_log_in_is_forgotten),
+		TEST(sigterm_ends_idle_sessions_with_a_word),
+		TEST(sigint_ends_everything_at_once),
+		TEST(a_port_in_use_is_told_in_clear),
+	};
+
+	return cmocka_run_group_tests(tests, start, fixture_stop);
+}
