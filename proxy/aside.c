@@ -161,14 +161,24 @@ static void set_error(struct aside *a, const char *sqlstate, const char *message
 	snprintf(a->job.sqlstate, sizeof(a->job.sqlstate), "%.5s", sqlstate);
 }
 
+/* Nothing is to take the place of the error that is being reported. */
+static bool has_failed(const struct aside *a)
+{
+	return a->state == ASIDE_CLEANING || a->state == ASIDE_TOLD || a->state == ASIDE_ENDED;
+}
+
 void aside_fail(struct aside *a, const char *sqlstate, const char *message, const char *hint)
 {
+	if (has_failed(a))
+		return;
 	set_error(a, sqlstate, message, hint);
 	aside_clean_up(a);
 }
 
 void aside_fail_with(struct aside *a, const struct pq_result *r)
 {
+	if (has_failed(a))
+		return;
 	if (!r->error) {
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 		return;
@@ -298,10 +308,7 @@ static void on_limit(void *arg)
 		aside_settings_begin(a);
 		return;
 	}
-	log_event(LOG_LEVEL_ERROR, "cleanup_unfinished",
-		"session=%llu reason=\"cleanup_timeout is over; it goes on in the background\"",
-		(unsigned long long)a->session);
-	aside_tell(a, a->job.in_the_way ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
+	aside_clean_up_is_late(a);
 }
 
 struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,

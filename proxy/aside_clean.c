@@ -48,6 +48,34 @@ static void try_again(struct aside *a)
 	timer_start(a->limit_timer, pause);
 }
 
+/* What stays behind is named, so that somebody can drop it. */
+static void name_leftovers(struct aside *a)
+{
+	struct bytes changed;
+	char hint[256];
+
+	if (a->job.n_leftovers == 0)
+		return;
+	snprintf(hint, sizeof(hint),
+		"An INVALID index could not be dropped: its OID is %u. Find its name with SELECT "
+		"%u::regclass, and drop it with DROP INDEX CONCURRENTLY.",
+		a->job.leftovers[0], a->job.leftovers[0]);
+	bytes_init(&changed, 4u * 1024 * 1024);
+	error_put_changed(&changed, bytes_view(&a->job.error), 0, hint);
+	bytes_release(&a->job.error);
+	a->job.error = changed;
+}
+
+void aside_clean_up_is_late(struct aside *a)
+{
+	log_event(LOG_LEVEL_ERROR, "cleanup_unfinished",
+		"session=%llu leftover=%u reason=\"cleanup_timeout is over; it goes on in the "
+		"background\"",
+		(unsigned long long)a->session, a->job.n_leftovers > 0 ? a->job.leftovers[0] : 0);
+	name_leftovers(a);
+	aside_tell(a, a->job.in_the_way ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
+}
+
 static void finish(struct aside *a)
 {
 	if (worth_another_try(a) && pq_is_connected(a->aside))
@@ -88,6 +116,7 @@ void aside_clean_up(struct aside *a)
 	if (before == ASIDE_CLEANING || before == ASIDE_TOLD || before == ASIDE_ENDED)
 		return;
 	aside_enter(a, ASIDE_CLEANING);
+	a->cancel_due = false;
 	if (a->job.in_the_way && a->job.mode != ASIDE_NOW && !a->cancelled)
 		call_it_a_deadlock(a);
 	if (never_ran(before) || a->job.relation == 0) {
@@ -260,6 +289,10 @@ static void on_dropped(void *owner, const struct pq_result *r)
 		aside_clean_up_elsewhere(a);
 	} else if (!r->ok && is_worth_waiting(r)) {
 		wait_and_list(a);
+	} else if (!r->ok) {
+		name_leftovers(a);
+		a->job.n_leftovers = 0;
+		finish(a);
 	} else {
 		a->job.n_leftovers--;
 		drop_next(a);

@@ -125,6 +125,13 @@ static void on_deadlock(struct aside *a)
 	aside_watch_cancel(a);
 }
 
+static bool is_to_be_cancelled(const struct aside *a)
+{
+	if (a->state != ASIDE_RUNNING && a->state != ASIDE_REPAIRING)
+		return false;
+	return a->cancel_due || a->cancelled || a->job.in_the_way;
+}
+
 static void on_looked(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -148,7 +155,7 @@ static void on_looked(void *owner, const struct pq_result *r)
 		}
 	}
 	/* A cancel that came between two waits was missed: it is sent until the statement ends. */
-	if (a->cancel_due || (a->state == ASIDE_RUNNING && (a->cancelled || a->job.in_the_way)))
+	if (is_to_be_cancelled(a))
 		send_cancel(a);
 	else
 		look_later(a);
@@ -218,7 +225,7 @@ static void look(void *arg)
 		look_later(a);
 		return;
 	}
-	if (a->cancel_due) {
+	if (is_to_be_cancelled(a)) {
 		send_cancel(a);
 		return;
 	}

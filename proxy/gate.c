@@ -244,6 +244,23 @@ void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal
 	bytes_release(&messages);
 }
 
+/* A client that does not read gets what fits; the rest of the notices is no reason to grow. */
+void gate_on_notice(void *owner, struct slice body)
+{
+	struct session *s = owner;
+	struct bytes message;
+	size_t place;
+
+	if (conn_unsent(s->client) > CONN_HIGH_WATER)
+		return;
+	bytes_init(&message, body.len + 64);
+	place = message_begin(&message, 'N');
+	bytes_put_slice(&message, body);
+	message_end(&message, place);
+	session_tell(s, &message);
+	bytes_release(&message);
+}
+
 void gate_when_quiet(struct session *s, gate_fn then)
 {
 	s->gate->then = then;
@@ -262,8 +279,35 @@ static bool needs_sync(const struct session *s)
 	return d->status != 'I' || d->executed || !s->gate->extended;
 }
 
+/* What the server would not answer, or answer otherwise, is not ours: the whole message goes as it
+ * came. */
+static void let_go(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes message;
+	size_t place;
+
+	gate_enter(s, GATE_OPEN);
+	if (g->extended) {
+		relay_send_server(s, &g->head);
+	} else {
+		bytes_init(&message, bytes_length(&g->text) + 16);
+		place = message_begin(&message, 'Q');
+		bytes_put_slice(&message, bytes_view(&g->text));
+		bytes_put_u8(&message, 0);
+		message_end(&message, place);
+		relay_send_server(s, &message);
+		bytes_release(&message);
+	}
+	relay_resume(s);
+}
+
 static void step_answers(struct session *s)
 {
+	if (s->dialogue.uncertain || s->dialogue.copy_in) {
+		let_go(s);
+		return;
+	}
 	if (s->dialogue.count > 0)
 		return;
 	if (!needs_sync(s)) {

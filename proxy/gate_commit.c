@@ -53,20 +53,6 @@ static void tell_complete(struct session *s)
 	g->hold_complete = false;
 }
 
-static void on_notice(void *owner, struct slice body)
-{
-	struct session *s = owner;
-	struct bytes message;
-	size_t place;
-
-	bytes_init(&message, body.len + 64);
-	place = message_begin(&message, 'N');
-	bytes_put_slice(&message, body);
-	message_end(&message, place);
-	session_tell(s, &message);
-	bytes_release(&message);
-}
-
 /* What is owed has failed after COMMIT: the error stands in COMMIT's place, and the status is the
  * server's. */
 static void settled(struct session *s)
@@ -118,7 +104,7 @@ static void on_ready(void *owner, struct slice error)
 }
 
 static const struct settlement_events settlement_events = {
-	.ready = on_ready, .notice = on_notice, .done = on_settled};
+	.ready = on_ready, .notice = gate_on_notice, .done = on_settled};
 
 static bool start_settlement(struct session *s)
 {

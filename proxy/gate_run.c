@@ -290,20 +290,6 @@ static void placed(struct session *s)
 	}
 }
 
-static void on_notice(void *owner, struct slice body)
-{
-	struct session *s = owner;
-	struct bytes message;
-	size_t place;
-
-	bytes_init(&message, body.len + 64);
-	place = message_begin(&message, 'N');
-	bytes_put_slice(&message, body);
-	message_end(&message, place);
-	session_tell(s, &message);
-	bytes_release(&message);
-}
-
 static void on_done(void *owner, const struct aside_outcome *outcome)
 {
 	struct session *s = owner;
@@ -322,7 +308,7 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 
 static void start_aside(struct session *s)
 {
-	static const struct aside_events events = {.notice = on_notice, .done = on_done};
+	static const struct aside_events events = {.notice = gate_on_notice, .done = on_done};
 	struct gate *g = s->gate;
 	struct aside_request request = {
 		.mode = ASIDE_NOW,

@@ -91,6 +91,9 @@ void gate_enter(struct session *s, enum gate_state state);
 /* Asks the server connection; `then` is called when all is answered. */
 void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,
 	const struct question *questions, unsigned n, gate_fn then);
+/* Event of an aside or a settlement, whose owner is the session: passes a notice on to the client.
+ */
+void gate_on_notice(void *owner, struct slice body);
 /* Calls `then` when no Sync of ours is outstanding any more: at once, mostly. */
 void gate_when_quiet(struct session *s, gate_fn then);
 /* Sends a message of ours to the server. */

@@ -320,7 +320,8 @@ void relay_update_reading(struct session *s)
 	if (s->state != SESSION_RELAY)
 		return;
 	client_waits = s->up.waiting && bytes_length(&s->up.held) > HOLD_MAX;
-	conn_want_read(s->client, !client_waits && conn_unsent(s->server) <= CONN_HIGH_WATER);
+	conn_want_read(s->client,
+		!s->client_ended && !client_waits && conn_unsent(s->server) <= CONN_HIGH_WATER);
 	conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
 }
 
@@ -333,6 +334,10 @@ static void after_walk(struct session *s)
 	if (s->up.waiting && s->state == SESSION_RELAY && !gate_is_busy(s) &&
 		!dialogue_is_full(&s->dialogue)) {
 		relay_resume(s);
+		return;
+	}
+	if (s->client_ended && s->state == SESSION_RELAY && s->dialogue.count == 0) {
+		session_close(s, "the client closed the connection");
 		return;
 	}
 	if (s->worker->stopping && s->state == SESSION_RELAY && dialogue_is_idle(&s->dialogue) &&
@@ -349,6 +354,20 @@ void relay_resume(struct session *s)
 	after_walk(s);
 }
 
+/*
+ * The client sends nothing more, but may still read: PostgreSQL answers what it was asked before it
+ * looks at the end. An aside is ended all the same, as its client is gone more likely than not.
+ */
+static void client_ended(struct session *s)
+{
+	if (s->dialogue.count == 0 || s->dialogue.copy_in || gate_is_busy(s)) {
+		session_close(s, "the client closed the connection");
+		return;
+	}
+	s->client_ended = true;
+	relay_update_reading(s);
+}
+
 void relay_read_client(struct session *s)
 {
 	enum conn_read_result r = flow_read(&s->up, s, s->client, s->server, s->worker->buffer);
@@ -359,7 +378,7 @@ void relay_read_client(struct session *s)
 		after_walk(s);
 		break;
 	case CONN_READ_END:
-		session_close(s, "the client closed the connection");
+		client_ended(s);
 		break;
 	case CONN_READ_ERROR:
 		session_close(s, conn_error(s->client));

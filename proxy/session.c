@@ -139,10 +139,13 @@ void session_fail(struct session *s, const struct err *e)
 
 	if (s->state == SESSION_CLOSED)
 		return;
-	bytes_init(&message, 64u * 1024);
-	message_put_report(&message, &report);
-	session_tell(s, &message);
-	bytes_release(&message);
+	/* In the middle of a message of the server these bytes would be taken for its own. */
+	if (s->down.passing == 0) {
+		bytes_init(&message, 64u * 1024);
+		message_put_report(&message, &report);
+		session_tell(s, &message);
+		bytes_release(&message);
+	}
 	session_close(s, e->text);
 }
 

@@ -66,6 +66,7 @@ struct session {
 	struct sql_dialect dialect;
 	unsigned tls_requests; /* SSLRequest and GSSENCRequest seen: once each */
 	bool aside;	       /* asides are on for this session */
+	bool client_ended;     /* it sends nothing more, but waits for answers */
 	bool refused;	       /* the server has said why it ends the log-in */
 	bool replication;      /* passes through uninspected */
 	bool discarding;       /* the server would skip to Sync: so do we */

@@ -101,6 +101,16 @@ static void pass_cancel_on(struct session *s)
 		session_close(s, "out of memory");
 }
 
+static void hand_over(struct session *s, struct worker *owner, const struct worker_message *m)
+{
+	if (owner == s->worker)
+		session_cancel(owner, m->session);
+	else if (!worker_post(owner, m))
+		log_event(LOG_LEVEL_WARNING, "cancel_lost",
+			"session=%llu reason=\"too many requests at once\"",
+			(unsigned long long)s->id);
+}
+
 /*
  * The session whose key this is decides: it may be running an aside, which the server knows nothing
  * of. The server gets the request in any case, for a statement that is running there; with the
@@ -116,7 +126,7 @@ static void on_cancel_request(struct session *s, struct slice packet)
 	bytes_put_slice(&s->startup, packet);
 	if (backend_key_decode(slice_of(packet.data + 8, packet.len - 8), &key) &&
 		registry_find(s->worker->shared->registry, &key, &owner, &m.session))
-		worker_post(owner, &m);
+		hand_over(s, owner, &m);
 	pass_cancel_on(s);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,15 +131,27 @@ static void on_inbox(int fd, short what, void *arg)
 		receive(arg, &m);
 }
 
+/* Only those who are no workers may wait for room: two workers would wait for each other. */
+static bool wait_for_room(const struct worker_message *m, int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	if (m->kind != WORKER_STOP && m->kind != WORKER_RESOLVED)
+		return false;
+	return poll(&p, 1, 1000) >= 0;
+}
+
 bool worker_post(struct worker *w, const struct worker_message *m)
 {
-	struct thread *t = thread_of(w);
-	ssize_t n;
+	int fd = thread_of(w)->inbox[1];
 
-	do
-		n = write(t->inbox[1], m, sizeof(*m));
-	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(*m);
+	while (write(fd, m, sizeof(*m)) != (ssize_t)sizeof(*m)) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN || !wait_for_room(m, fd))
+			return false;
+	}
+	return true;
 }
 
 static void *run(void *arg)
@@ -172,10 +185,8 @@ static bool prepare(struct thread *t)
 	t->inbox[0] = t->inbox[1] = -1;
 	w->base = new_base();
 	w->buffer = malloc(WORKER_BUFFER);
-	if (!w->base || !w->buffer || pipe2(t->inbox, O_CLOEXEC) != 0)
+	if (!w->base || !w->buffer || pipe2(t->inbox, O_CLOEXEC | O_NONBLOCK) != 0)
 		return false;
-	/* Only the reading end must not block; a full inbox makes the accepting thread wait. */
-	fcntl(t->inbox[0], F_SETFL, O_NONBLOCK);
 	t->inbox_event = event_new(w->base, t->inbox[0], EV_READ | EV_PERSIST, on_inbox, t);
 	t->grace = timer_new(w->base, on_grace_over, t);
 	t->last = timer_new(w->base, on_last, w);

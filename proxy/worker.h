@@ -65,8 +65,10 @@ struct worker_message {
 
 /* Starts the thread. NULL with `e` filled when it cannot. */
 struct worker *worker_new(struct shared *shared, struct err *e);
-/* Hands a message over; callable from any thread. False when the worker takes no more (then it
- * never ran). */
+/*
+ * Hands a message over; callable from any thread. False when its inbox is full; STOP and RESOLVED,
+ * which no worker posts, wait for room instead.
+ */
 bool worker_post(struct worker *w, const struct worker_message *m);
 /* Waits for the thread's end, which WORKER_STOP brings about, and frees it. */
 void worker_join(struct worker *w);
