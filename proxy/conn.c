@@ -37,6 +37,7 @@ struct conn {
 	int fd;		     /* owned */
 	enum conn_state state;
 	bool want_read;
+	bool ending; /* tell the peer of the end when all is sent */
 	bool broken; /* the peer takes nothing any more */
 	bool was_high;
 };
@@ -185,6 +186,21 @@ static size_t write_all(struct conn *c, struct slice s)
 	return done;
 }
 
+static void tell_end(struct conn *c)
+{
+	if (c->ssl)
+		SSL_shutdown(c->ssl);
+	else
+		shutdown(c->fd, SHUT_WR);
+}
+
+void conn_end_sending(struct conn *c)
+{
+	c->ending = true;
+	if (bytes_length(&c->unsent) == 0)
+		tell_end(c);
+}
+
 static void flush_unsent(struct conn *c)
 {
 	bytes_consume(&c->unsent, write_all(c, bytes_view(&c->unsent)));
@@ -192,6 +208,8 @@ static void flush_unsent(struct conn *c)
 		return;
 	bytes_release(&c->unsent);
 	event_del(&c->write_event);
+	if (c->ending)
+		tell_end(c);
 }
 
 static void on_writable(int fd, short what, void *arg)
@@ -449,6 +467,11 @@ void conn_start_tls_client(
 bool conn_is_tls(const struct conn *c)
 {
 	return c->ssl != NULL;
+}
+
+bool conn_is_broken(const struct conn *c)
+{
+	return c->broken;
 }
 
 bool conn_is_local(const struct conn *c)

@@ -77,8 +77,14 @@ enum conn_read_result conn_read(struct conn *c, uint8_t *buffer, size_t size, si
 void conn_want_read(struct conn *c, bool want);
 /* Sends, or keeps a copy. */
 void conn_send(struct conn *c, struct slice bytes);
+/* Nothing more will be sent: tells the peer so, behind what is unsent. It may still be read from.
+ */
+void conn_end_sending(struct conn *c);
 /* Bytes not sent yet. */
 size_t conn_unsent(const struct conn *c);
+
+/* The peer takes nothing any more: what is sent is dropped. */
+bool conn_is_broken(const struct conn *c);
 
 /* Loopback address or unix socket. */
 bool conn_is_local(const struct conn *c);

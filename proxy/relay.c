@@ -336,7 +336,7 @@ static void after_walk(struct session *s)
 		relay_resume(s);
 		return;
 	}
-	if (s->client_ended && s->state == SESSION_RELAY && s->dialogue.count == 0) {
+	if (s->client_ended && s->state == SESSION_RELAY && conn_is_broken(s->client)) {
 		session_close(s, "the client closed the connection");
 		return;
 	}
@@ -355,8 +355,9 @@ void relay_resume(struct session *s)
 }
 
 /*
- * The client sends nothing more, but may still read: PostgreSQL answers what it was asked before it
- * looks at the end. An aside is ended all the same, as its client is gone more likely than not.
+ * The client sends nothing more, but may still read. The server is told just that, and does with it
+ * what it does without us: it answers what it was asked, or looks for lost clients. An aside is
+ * ended at once, though: who does not send is gone more likely than not.
  */
 static void client_ended(struct session *s)
 {
@@ -365,6 +366,7 @@ static void client_ended(struct session *s)
 		return;
 	}
 	s->client_ended = true;
+	conn_end_sending(s->server);
 	relay_update_reading(s);
 }
 
