@@ -105,16 +105,19 @@ void aside_cancel_all(struct worker *w);
  * there is no such relation. Columns: see enum.
  */
 enum aside_lookup_column {
-	LOOKUP_TABLE,	    /* OID */
-	LOOKUP_INDEXES,	    /* "oid:valid,oid:valid" of the table */
-	LOOKUP_INDEX,	    /* OID of the index named, or of what has the new index's name */
-	LOOKUP_INDEX_VALID, /* and ready */
-	LOOKUP_INDEX_TABLE, /* OID of its table; NULL when it is no index */
-	LOOKUP_KIND,	    /* relkind of the table */
-	LOOKUP_SCHEMA,	    /* quoted */
-	LOOKUP_NAME,	    /* of the table, quoted */
-	LOOKUP_OWNED,	    /* the role may do this to the table */
-	LOOKUP_TEMPORARY,   /* the role may make temporary tables */
+	LOOKUP_TABLE,	     /* OID */
+	LOOKUP_INDEXES,	     /* "oid:valid,oid:valid" of the table */
+	LOOKUP_INDEX,	     /* OID of the index named, or of what has the new index's name */
+	LOOKUP_INDEX_VALID,  /* and ready */
+	LOOKUP_INDEX_TABLE,  /* OID of its table; NULL when it is no index */
+	LOOKUP_KIND,	     /* relkind of the table */
+	LOOKUP_SCHEMA,	     /* quoted */
+	LOOKUP_NAME,	     /* of the table, quoted */
+	LOOKUP_OWNED,	     /* the role has the table's owner */
+	LOOKUP_CREATES,	     /* the role may create in the table's schema */
+	LOOKUP_SCHEMA_OWNED, /* the role has the schema's owner */
+	LOOKUP_MAINTAINED,   /* the role has MAINTAIN on the table (version 17) */
+	LOOKUP_TEMPORARY,    /* the role may make temporary tables */
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);

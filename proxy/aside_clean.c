@@ -21,14 +21,25 @@
 
 static void drop_next(struct aside *a);
 
+/* The leftover that stood there could not be dropped for a lock; it may be now. */
+static bool met_a_leftover(const struct aside *a)
+{
+	const struct aside_job *j = &a->job;
+
+	return strcmp(j->sqlstate, "42P07") == 0 && j->repairs > 0 && !j->named_valid &&
+	       j->named_table == j->relation;
+}
+
 /* Locks and deadlocks may be gone next time; nothing else is worth another try. */
 static bool worth_another_try(const struct aside *a)
 {
 	const struct aside_job *j = &a->job;
 
-	return !a->cancelled && !j->told && (j->mode != ASIDE_NOW || !j->in_the_way) &&
-	       j->tries < a->worker->shared->config->aside_retries &&
-	       (strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0);
+	if (a->cancelled || j->told || (j->mode == ASIDE_NOW && j->in_the_way) ||
+		j->tries >= a->worker->shared->config->aside_retries)
+		return false;
+	return strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0 ||
+	       met_a_leftover(a);
 }
 
 static void try_again(struct aside *a)

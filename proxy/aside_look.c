@@ -17,8 +17,11 @@
 #define COLUMNS                                                                             \
 	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "  \
 	"c.relkind, pg_catalog.quote_ident(s.nspname), pg_catalog.quote_ident(c.relname), " \
-	"pg_catalog.pg_has_role(c.relowner, 'USAGE') AND "                                  \
+	"pg_catalog.pg_has_role(c.relowner, 'USAGE'), "                                     \
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                       \
+	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                     \
+	"CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 170000 THEN "   \
+	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "                \
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "   \
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
@@ -157,6 +160,21 @@ static enum placement_obstacle obstacle_of(const char *word)
 	return OBSTACLE_NONE;
 }
 
+static void tell_notice(struct aside *a, const char *text)
+{
+	struct bytes notice;
+
+	bytes_init(&notice, 4096);
+	message_put_field(&notice, 'S', "NOTICE");
+	message_put_field(&notice, 'V', "NOTICE");
+	message_put_field(&notice, 'C', "00000");
+	message_put_field(&notice, 'M', text);
+	bytes_put_u8(&notice, 0);
+	if (a->owner)
+		a->events.notice(a->owner, bytes_view(&notice));
+	bytes_release(&notice);
+}
+
 static void not_now(struct aside *a, enum placement_obstacle obstacle)
 {
 	aside_finish(a, ASIDE_NOT_NOW, obstacle);
@@ -216,15 +234,33 @@ static void ask_who_sees_it(struct aside *a)
 		parameters, 1, on_seen, a);
 }
 
+/* The transaction has dropped or renamed it: PostgreSQL's own words for that. */
+static void missing_on_server(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+	struct slice name =
+		names_an_index(&j->statement) ? j->statement.aside.index : j->statement.aside.table;
+	bool drop = j->statement.kind == STATEMENT_DROP_INDEX;
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s \"%.*s\" does not exist%s", drop ? "index" : "relation",
+		(int)name.len, (const char *)name.data,
+		j->statement.aside.if_exists ? ", skipping" : "");
+	if (!j->statement.aside.if_exists) {
+		aside_fail(a, drop ? "42704" : "42P01", text, NULL);
+		return;
+	}
+	tell_notice(a, text);
+	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
+}
+
 /* What the server connection has found, inside its transaction, against what everybody sees. */
 static void compare_with_server(struct aside *a)
 {
 	struct aside_job *j = &a->job;
 
 	if (j->wanted_relation == 0 && j->relation != 0)
-		/* The transaction has dropped or renamed it. */
-		aside_fail(a, "42P01", "the relation does not exist any more in this transaction",
-			NULL);
+		missing_on_server(a);
 	else if (j->relation != j->wanted_relation)
 		ask_who_sees_it(a);
 	else if (j->relation == 0)
@@ -273,19 +309,10 @@ static void rename_in(struct aside_job *j, struct slice name, const char *now)
 /* The relation was dropped by the very transaction that owes this: then it is done. */
 static void done_by_itself(struct aside *a)
 {
-	struct bytes notice;
-
-	bytes_init(&notice, 1024);
-	message_put_field(&notice, 'S', "NOTICE");
-	message_put_field(&notice, 'V', "NOTICE");
-	message_put_field(&notice, 'C', "00000");
-	message_put_field(&notice, 'M',
-		"the relation of a statement that was to run at COMMIT was dropped by the same "
-		"transaction");
-	bytes_put_u8(&notice, 0);
-	if (a->owner && a->job.mode == ASIDE_OWED)
-		a->events.notice(a->owner, bytes_view(&notice));
-	bytes_release(&notice);
+	if (a->job.mode == ASIDE_OWED)
+		tell_notice(a,
+			"the relation of a statement that was to run at COMMIT was dropped by the "
+			"same transaction");
 	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
 }
 

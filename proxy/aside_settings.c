@@ -83,11 +83,12 @@ static void put_difference(struct aside *a, const struct pq_result *r, struct sl
 		put_setting(&a->job.changes, name, wanted);
 }
 
-static void put_role(struct aside *a, const char *name, const char *usual)
+/* Always: the role of a new connection may be another than its user, by ALTER ROLE .. SET role. */
+static void put_role(struct aside *a, const char *name)
 {
 	struct slice wanted;
 
-	if (find_setting(&a->job.settings, name, &wanted) && !slice_is(wanted, usual))
+	if (find_setting(&a->job.settings, name, &wanted))
 		put_setting(&a->job.changes, slice_str(name), wanted);
 }
 
@@ -116,8 +117,8 @@ static void compare(struct aside *a, const struct pq_result *r)
 	/* The server itself notices when pgaside is gone, and ends the build. */
 	put_setting(
 		&a->job.changes, slice_str("client_connection_check_interval"), slice_str("10s"));
-	put_role(a, "session_authorization", a->target.user);
-	put_role(a, "role", "none");
+	put_role(a, "session_authorization");
+	put_role(a, "role");
 }
 
 static void apply_next(struct aside *a);
@@ -183,12 +184,25 @@ static void on_shown(void *owner, const struct pq_result *r)
 	apply_next(a);
 }
 
+/* Behind a pooler, what it said at log-in is not the server's. */
+static void on_pid(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok || r->n_rows != 1) {
+		aside_fail_with(a, r);
+		return;
+	}
+	a->aside_pid = (int)aside_oid(pq_value(r, 0, 0));
+	pq_query(a->aside, "SHOW ALL", on_shown, a);
+}
+
 static void on_reset(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
 	if (r->ok)
-		pq_query(a->aside, "SHOW ALL", on_shown, a);
+		pq_query(a->aside, "SELECT pg_catalog.pg_backend_pid()", on_pid, a);
 	else
 		aside_fail_with(a, r);
 }
@@ -206,7 +220,7 @@ void aside_settings_role(struct aside *a)
 {
 	bytes_clear(&a->job.changes);
 	a->job.next_change = 0;
-	put_role(a, "session_authorization", a->target.user);
-	put_role(a, "role", "none");
+	put_role(a, "session_authorization");
+	put_role(a, "role");
 	apply_next(a);
 }

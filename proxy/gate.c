@@ -174,11 +174,29 @@ static bool takes_copy_data(struct session *s, struct slice text)
 	return false;
 }
 
+/* Transaction control, or a statement about an index that is only owed. */
+static bool concerns_ledger(
+	const struct session *s, struct slice text, const struct statement_summary *sum)
+{
+	struct statement_iterator it;
+	struct statement st;
+
+	if (!gate_is_engaged(s))
+		return false;
+	if (sum->n_controls > 0)
+		return true;
+	statement_iterator_init(&it, text, s->dialect);
+	while (statement_next(&it, &st))
+		if (gate_names_owed(s, &st))
+			return true;
+	return false;
+}
+
 bool gate_meets_query(struct session *s, struct slice text)
 {
 	struct statement_summary sum = statement_summarise(text, s->dialect);
 
-	if (sum.unsure || (sum.n_asides == 0 && !(gate_is_engaged(s) && sum.n_controls > 0)))
+	if (sum.unsure || (sum.n_asides == 0 && !concerns_ledger(s, text, &sum)))
 		return false;
 	if (sum.n_pieces > 1 && takes_copy_data(s, text)) {
 		log_event(LOG_LEVEL_WARNING, "not_taken_aside",

@@ -30,6 +30,7 @@
 #include "frame.h"
 
 struct session;
+struct statement;
 
 /* A whole Query with this text is next. True: the gate is closed now and has the text. */
 bool gate_meets_query(struct session *s, struct slice text);
@@ -39,6 +40,8 @@ bool gate_meets_query(struct session *s, struct slice text);
  */
 bool gate_meets_execute(struct session *s, struct slice message, struct slice portal,
 	struct slice statement, struct slice text);
+/* The statement is about an index that is only owed. */
+bool gate_concerns_ledger(const struct session *s, const struct statement *st);
 /* The open transaction owes something, or has made something that would have to be undone. */
 bool gate_is_engaged(const struct session *s);
 

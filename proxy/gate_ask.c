@@ -104,10 +104,14 @@ static void note_lookup(struct gate_lookup *l, const struct slice *values)
 	l->index_valid = slice_is(values[LOOKUP_INDEX_VALID], "t");
 	l->kind = values[LOOKUP_KIND].len > 0 ? (char)values[LOOKUP_KIND].data[0] : '\0';
 	l->owned = slice_is(values[LOOKUP_OWNED], "t");
+	l->creates = slice_is(values[LOOKUP_CREATES], "t");
+	l->schema_owned = slice_is(values[LOOKUP_SCHEMA_OWNED], "t");
+	l->maintained = slice_is(values[LOOKUP_MAINTAINED], "t");
 	l->temporary = slice_is(values[LOOKUP_TEMPORARY], "t");
 	snprintf(l->table, sizeof(l->table), "%.*s.%.*s", (int)values[LOOKUP_SCHEMA].len,
 		(const char *)values[LOOKUP_SCHEMA].data, (int)values[LOOKUP_NAME].len,
 		(const char *)values[LOOKUP_NAME].data);
+	copy_value(l->schema, sizeof(l->schema), values[LOOKUP_SCHEMA]);
 	copy_value(l->name, sizeof(l->name), values[LOOKUP_NAME]);
 }
 
@@ -151,6 +155,10 @@ static void resolved(struct session *s)
 
 	if (inquiry_failed(s))
 		return;
+	if (g->unit.kind == STATEMENT_REINDEX && (g->found.kind == 'p' || g->found.kind == 'I')) {
+		gate_send_unit(s); /* several relations: PostgreSQL refuses it as ever */
+		return;
+	}
 	g->facts.exists = g->found.relation != 0;
 	g->facts.destroys = destroys(g);
 	g->facts.owes = s->ledger.owed != NULL;
@@ -185,6 +193,9 @@ static void settings_known(struct session *s)
 {
 	if (inquiry_failed(s))
 		return;
+	/* REINDEX is allowed in a read-only transaction. */
+	if (s->gate->unit.kind == STATEMENT_REINDEX)
+		s->gate->facts.read_only = false;
 	if (s->gate->facts.read_only)
 		gate_send_unit(s); /* PostgreSQL refuses it: 25006 */
 	else

@@ -46,25 +46,16 @@ static void note_complete(struct gate *g, struct slice message)
 }
 
 /* Something may not be there yet because it is owed: the client is told so. */
-static enum flow_action explain(struct session *s, struct slice message)
+static enum flow_action explain(struct session *s, struct slice message, unsigned long offset)
 {
-	static const char *const states_of_absence[] = {"42704", "42P01", "42P07", "42P10"};
-	const struct ledger_entry *owed = s->ledger.owed;
-	struct slice state;
-	char hint[400];
+	char text[400];
+	const char *hint = gate_owed_hint(s, frame_body(message), text, sizeof(text));
 	size_t place;
-	bool explains = false;
 
-	if (!owed || !error_field(frame_body(message), 'C', &state))
+	if (!hint && offset == 0)
 		return FLOW_PASS;
-	for (size_t i = 0; i < sizeof(states_of_absence) / sizeof(states_of_absence[0]); i++)
-		explains |= slice_is(state, states_of_absence[i]);
-	if (!explains)
-		return FLOW_PASS;
-	snprintf(hint, sizeof(hint), "pgaside will run this statement after COMMIT only: %.*s",
-		(int)owed->statement.text.len, (const char *)owed->statement.text.data);
 	place = message_begin(&s->down.substitute, 'E');
-	error_put_changed(&s->down.substitute, frame_body(message), 0, hint);
+	error_put_changed(&s->down.substitute, frame_body(message), offset, hint);
 	message_end(&s->down.substitute, place);
 	return FLOW_REPLACE;
 }
@@ -79,7 +70,7 @@ static enum flow_action open_message(struct session *s, uint8_t type, struct sli
 	if (type == 'C')
 		note_complete(g, message);
 	if (type == 'E' && gate_is_engaged(s))
-		return explain(s, message);
+		return explain(s, message, 0);
 	return drop ? FLOW_DROP : FLOW_PASS;
 }
 
@@ -87,16 +78,9 @@ static enum flow_action open_message(struct session *s, uint8_t type, struct sli
 static enum flow_action unit_error(struct session *s, struct slice message)
 {
 	struct gate *g = s->gate;
-	unsigned long offset = g->extended ? 0 : gate_unit_offset(g);
-	size_t place;
 
 	g->failed = true;
-	if (offset == 0)
-		return FLOW_PASS;
-	place = message_begin(&s->down.substitute, 'E');
-	error_put_changed(&s->down.substitute, frame_body(message), offset, NULL);
-	message_end(&s->down.substitute, place);
-	return FLOW_REPLACE;
+	return explain(s, message, g->extended ? 0 : gate_unit_offset(g));
 }
 
 static enum flow_action unit_message(struct session *s, uint8_t type, struct slice message)

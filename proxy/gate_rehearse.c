@@ -33,6 +33,8 @@ static void put_in_ledger(struct session *s)
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 		return;
 	}
+	if (!sql_name_decode(slice_str(g->found.schema), s->dialect, &e->schema))
+		e->schema.len = 0;
 	e->relation = g->found.relation;
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
 	log_event(LOG_LEVEL_INFO, "aside_owed",
@@ -54,8 +56,10 @@ static void put_rehearsed_error(struct bytes *out, struct session *s)
 {
 	struct gate *g = s->gate;
 	struct slice position;
-	size_t table = (size_t)(g->unit.aside.table.data - g->unit.text.data);
-	size_t longer = strlen("pg_temp.") + strlen(g->found.name);
+	struct slice name = g->unit.aside.table;
+	struct slice before = slice_of(g->unit.text.data, (size_t)(name.data - g->unit.text.data));
+	unsigned long table = gate_characters(before);
+	unsigned long longer = strlen("pg_temp.") + gate_characters(slice_str(g->found.name));
 	char text[16];
 	unsigned long at;
 
@@ -67,9 +71,9 @@ static void put_rehearsed_error(struct bytes *out, struct session *s)
 	snprintf(text, sizeof(text), "%.*s", (int)position.len, (const char *)position.data);
 	at = strtoul(text, NULL, 10);
 	if (at > table + longer)
-		at = at - longer + g->unit.aside.table.len;
+		at = at - longer + gate_characters(name);
 	if (g->lone)
-		at += g->unit.offset;
+		at += gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset));
 	error_put_moved(out, bytes_view(&g->inquiry.error), at);
 }
 
@@ -163,15 +167,16 @@ static bool name_is_taken(const struct session *s)
 {
 	const struct gate *g = s->gate;
 	const struct statement_aside *d = &g->unit.aside;
-	struct sql_name name;
+	struct sql_name name, schema;
 	bool leftover = g->found.index_table == g->found.relation && !g->found.index_valid;
 
 	if (d->if_not_exists || d->index.len == 0)
 		return false;
-	if (g->found.index != 0 && !leftover)
+	if (g->found.index != 0 && !leftover && !ledger_owes_drop(&s->ledger, g->found.index))
 		return true;
 	return sql_name_decode(d->index, s->dialect, &name) &&
-	       ledger_owes_index(&s->ledger, g->found.relation, &name, s->dialect);
+	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&
+	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
 }
 
 static void fail_named(
@@ -194,14 +199,90 @@ static void fail_not_owned(struct session *s)
 	gate_fail(s, "42501", text, NULL, NULL);
 }
 
+static bool may_do_it(const struct gate *g)
+{
+	switch (g->unit.kind) {
+	case STATEMENT_CREATE_INDEX:
+		return g->found.owned;
+	case STATEMENT_DROP_INDEX:
+		return g->found.owned || g->found.schema_owned;
+	case STATEMENT_REINDEX:
+		return g->found.owned || g->found.maintained;
+	default:
+		return g->found.owned;
+	}
+}
+
+static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n != 3)
+		return;
+	g->found.partition_exists = slice_is(values[0], "t");
+	g->found.partition_attached = slice_is(values[1], "t");
+	g->found.has_default = slice_is(values[2], "t");
+}
+
+static void partition_known(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed)
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
+	else if (!g->found.partition_exists)
+		fail_named(s, "42P01", "does not exist", g->unit.aside.partition);
+	else if (!g->found.partition_attached)
+		fail_named(
+			s, "42P01", "is not a partition of that relation", g->unit.aside.partition);
+	else if (g->found.has_default)
+		gate_fail(s, "55000",
+			"cannot detach partitions concurrently when a default partition exists",
+			NULL, NULL);
+	else
+		put_in_ledger(s);
+}
+
+/* A partition is known by the catalog alone; trying it out would lock out everybody. */
+static void ask_for_partition(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct sql_path path;
+	struct bytes name;
+	char table[16];
+	const char *values[2] = {NULL, table};
+	struct question q = {.sql = "SELECT r.oid IS NOT NULL, EXISTS (SELECT 1 FROM "
+				    "pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid AND "
+				    "i.inhparent = $2::oid), EXISTS (SELECT 1 FROM "
+				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid = $2::oid "
+				    "AND p.partdefid <> 0) FROM (SELECT "
+				    "pg_catalog.to_regclass($1::text)::oid) r(oid)",
+		.values = values,
+		.n_values = 2};
+
+	bytes_init(&name, 4096);
+	if (sql_path_decode(g->unit.aside.partition, s->dialect, &path))
+		sql_path_write(&name, &path);
+	bytes_put_u8(&name, 0);
+	values[0] = (const char *)bytes_view(&name).data;
+	snprintf(table, sizeof(table), "%u", g->found.relation);
+	gate_ask_server(s, on_partition, false, &q, 1, partition_known);
+	bytes_release(&name);
+}
+
 void gate_owe(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (g->unit.kind != STATEMENT_REINDEX && !g->found.owned)
+	if (!may_do_it(g))
 		fail_not_owned(s);
+	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
+		ask_for_partition(s);
 	else if (g->unit.kind != STATEMENT_CREATE_INDEX)
 		put_in_ledger(s);
+	else if (!g->found.creates)
+		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
 	else if (name_is_taken(s))
 		fail_named(s, "42P07", "already exists", g->unit.aside.index);
 	else if (g->found.kind != 'r' && g->found.kind != 'm')

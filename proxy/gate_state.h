@@ -36,9 +36,11 @@ struct gate_lookup {
 	uint32_t relation, index;
 	uint32_t index_table;
 	bool index_valid;
-	bool owned, temporary;
+	bool owned, creates, schema_owned, maintained, temporary;
+	bool partition_exists, partition_attached, has_default;
 	char kind;
 	char table[2 * 2 * 66]; /* schema and name, each quoted */
+	char schema[2 * 66];	/* quoted */
 	char name[2 * 66];	/* quoted */
 };
 
@@ -109,11 +111,19 @@ void gate_send_unit(struct session *s);
  */
 struct slice gate_unit_text(const struct gate *g);
 unsigned long gate_unit_offset(const struct gate *g);
+unsigned long gate_characters(struct slice text);
 
 /* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
 /* gate_rehearse.c: puts the statement into the ledger, if it would work. */
 void gate_owe(struct session *s);
+/* gate_owed.c: the owed CREATE INDEX whose index the statement drops or rebuilds; NULL: none. */
+struct ledger_entry *gate_names_owed(const struct session *s, const struct statement *st);
+/* gate_owed.c: the unit is about that one: takes it out of the ledger, or is done by it. */
+void gate_settle_owed(struct session *s, struct ledger_entry *e);
+/* gate_owed.c: a hint for an error that may come of something being owed; NULL: none. Returns
+ * `out`. */
+const char *gate_owed_hint(const struct session *s, struct slice body, char *out, size_t size);
 /* gate_run.c: the unit succeeded elsewhere: tells the client. */
 void gate_succeed(struct session *s, const char *notice);
 /* gate_run.c: everything is known: starts the aside. */

@@ -19,17 +19,19 @@ struct slice gate_unit_text(const struct gate *g)
 	return g->lone ? bytes_view(&g->text) : g->unit.text;
 }
 
-/* Characters, as error positions count them: bytes that continue a UTF-8 character are none. */
-unsigned long gate_unit_offset(const struct gate *g)
+/* As error positions count them: bytes that continue a UTF-8 character are none. */
+unsigned long gate_characters(struct slice text)
 {
-	struct slice text = bytes_view(&g->text);
 	unsigned long n = 0;
 
-	if (g->lone)
-		return 0;
-	for (size_t i = 0; i < g->unit.offset; i++)
+	for (size_t i = 0; i < text.len; i++)
 		n += (text.data[i] & 0xc0) != 0x80;
 	return n;
+}
+
+unsigned long gate_unit_offset(const struct gate *g)
+{
+	return g->lone ? 0 : gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset));
 }
 
 void gate_finish(struct session *s)
@@ -176,11 +178,15 @@ static void run_unit(struct session *s)
 {
 	struct gate *g = s->gate;
 	char status = s->dialogue.status;
+	struct ledger_entry *owed = status == 'T' ? gate_names_owed(s, &g->unit) : NULL;
 
 	g->hold_complete = false;
 	g->facts = (struct placement_facts){
 		.status = status, .guard = s->worker->shared->config->native == NATIVE_GUARD};
-	if (statement_is_aside(&g->unit) && (status == 'T' || (status == 'I' && g->facts.guard)))
+	if (owed)
+		gate_settle_owed(s, owed);
+	else if (statement_is_aside(&g->unit) &&
+		 (status == 'T' || (status == 'I' && g->facts.guard)))
 		gate_ask(s);
 	else if (statement_is_control(&g->unit) && gate_is_engaged(s))
 		gate_control(s);

@@ -105,17 +105,37 @@ struct ledger_entry *ledger_owe(
 	return e;
 }
 
-bool ledger_owes_index(const struct ledger *l, uint32_t relation, const struct sql_name *name,
-	struct sql_dialect dialect)
+struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_name *schema,
+	const struct sql_name *name, struct sql_dialect dialect)
 {
 	struct sql_name other;
 
+	for (struct ledger_entry *e = l->owed; e; e = e->next) {
+		if (e->statement.kind != STATEMENT_CREATE_INDEX ||
+			!sql_name_decode(e->statement.aside.index, dialect, &other))
+			continue;
+		if (sql_name_equal(&other, name) && (!schema || sql_name_equal(&e->schema, schema)))
+			return e;
+	}
+	return NULL;
+}
+
+bool ledger_owes_drop(const struct ledger *l, uint32_t index)
+{
 	for (const struct ledger_entry *e = l->owed; e; e = e->next)
-		if (e->statement.kind == STATEMENT_CREATE_INDEX && e->relation == relation &&
-			sql_name_decode(e->statement.aside.index, dialect, &other) &&
-			sql_name_equal(&other, name))
+		if (e->statement.kind == STATEMENT_DROP_INDEX && e->index == index)
 			return true;
 	return false;
+}
+
+void ledger_remove(struct ledger *l, struct ledger_entry *e)
+{
+	struct ledger_entry **at = &l->owed;
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	free_entry(e);
 }
 
 bool ledger_note_made(struct ledger *l, uint32_t index)

@@ -18,6 +18,7 @@ struct ledger_entry {
 	struct bytes text;	    /* owned, zero-terminated: one statement */
 	struct statement statement; /* its slices point into `text` */
 	struct bytes settings;	    /* owned: those in force where it stood */
+	struct sql_name schema;	    /* of the table */
 	uint32_t relation;	    /* OID of the table, as the transaction saw it */
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
 	unsigned depth;		    /* savepoints that were set */
@@ -53,9 +54,13 @@ bool ledger_is_empty(const struct ledger *l);
  */
 struct ledger_entry *ledger_owe(
 	struct ledger *l, struct slice text, const struct statement *s, struct slice settings);
-/* Whether a new index of that name for that table is owed already. */
-bool ledger_owes_index(const struct ledger *l, uint32_t relation, const struct sql_name *name,
-	struct sql_dialect dialect);
+/* The owed CREATE INDEX of that name, in that schema unless NULL; NULL when none is owed. */
+struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_name *schema,
+	const struct sql_name *name, struct sql_dialect dialect);
+/* Whether the drop of that index is owed. */
+bool ledger_owes_drop(const struct ledger *l, uint32_t index);
+/* Removes and frees one. */
+void ledger_remove(struct ledger *l, struct ledger_entry *e);
 /* False without memory. */
 bool ledger_note_made(struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */

@@ -112,9 +112,11 @@ static bool is_worth_knowing(const struct session *s, struct slice text)
 {
 	struct statement st;
 
-	return (may_be_control(text) || sql_search_concurrently(text)) &&
-	       statement_first(text, s->dialect, &st) &&
-	       (statement_is_aside(&st) || statement_is_control(&st));
+	if (!may_be_control(text) && !sql_search_concurrently(text) && !gate_is_engaged(s))
+		return false;
+	return statement_first(text, s->dialect, &st) &&
+	       (statement_is_aside(&st) || statement_is_control(&st) ||
+		       gate_concerns_ledger(s, &st));
 }
 
 static void note_parse(struct session *s, struct slice body)
