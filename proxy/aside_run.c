@@ -70,13 +70,15 @@ static void run_statement(struct aside *a)
 	static const char *const modes[] = {
 		[ASIDE_NOW] = "now", [ASIDE_OWED] = "at_commit", [ASIDE_UNDO] = "undo"};
 	struct slice text = a->job.statement.text;
-	char quoted[700];
+	char quoted[700], database[140];
 
 	aside_enter(a, ASIDE_RUNNING);
 	log_event(LOG_LEVEL_INFO, "aside_start",
 		"session=%llu database=%s placement=%s server_pid=%d aside_pid=%d statement=%s",
-		(unsigned long long)a->session, a->target.database, modes[a->job.mode],
-		a->server_pid, a->aside_pid,
+		(unsigned long long)a->session,
+		log_quote(database, sizeof(database), a->target.database,
+			(unsigned)strlen(a->target.database)),
+		modes[a->job.mode], a->server_pid, a->aside_pid,
 		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
 	pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);
 }

@@ -217,6 +217,7 @@ static void on_writable(int fd, short what, void *arg)
 	struct conn *c = arg;
 
 	(void)fd;
+	(void)what;
 	switch (c->state) {
 	case CONN_CONNECTING:
 		finish_connect(c);
@@ -225,8 +226,6 @@ static void on_writable(int fd, short what, void *arg)
 		continue_handshake(c);
 		return;
 	case CONN_FINISHING:
-		if (what & EV_TIMEOUT)
-			lose_unsent(c);
 		flush_unsent(c);
 		if (bytes_length(&c->unsent) == 0)
 			conn_free(c);
@@ -382,6 +381,13 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
+static void on_patience_over(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	conn_free(arg);
+}
+
 void conn_finish(struct conn *c)
 {
 	static const struct timeval patience = {.tv_sec = FINISH_SECONDS};
@@ -394,8 +400,11 @@ void conn_finish(struct conn *c)
 	}
 	c->on_event = NULL;
 	event_del(&c->read_event);
+	/* From here the read event is only the clock: a write that gets on does not set it back. */
+	event_assign(&c->read_event, event_get_base(&c->read_event), -1, 0, on_patience_over, c);
+	event_add(&c->read_event, &patience);
 	c->state = CONN_FINISHING;
-	event_add(&c->write_event, &patience);
+	event_add(&c->write_event, NULL);
 }
 
 static bool attach_tls(struct conn *c, SSL_CTX *context)

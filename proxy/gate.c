@@ -46,8 +46,11 @@ void gate_enter(struct session *s, enum gate_state state)
 	log_event(LOG_LEVEL_DEBUG, "gate_state", "session=%llu from=%s to=%s",
 		(unsigned long long)s->id, states[g->state].name, states[state].name);
 	g->state = state;
-	if (state == GATE_OPEN)
-		timer_stop(g->timer);
+	if (state != GATE_OPEN)
+		return;
+	timer_stop(g->timer);
+	bytes_release(&g->settings);
+	bytes_release(&g->head);
 }
 
 void gate_send_empty(struct session *s, char type)
@@ -305,7 +308,6 @@ static void let_go(struct session *s)
 	struct bytes message;
 	size_t place;
 
-	gate_enter(s, GATE_OPEN);
 	if (g->extended) {
 		relay_send_server(s, &g->head);
 	} else {
@@ -317,6 +319,7 @@ static void let_go(struct session *s)
 		relay_send_server(s, &message);
 		bytes_release(&message);
 	}
+	gate_enter(s, GATE_OPEN);
 	relay_resume(s);
 }
 

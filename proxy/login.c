@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config.h"
 #include "frame.h"
@@ -417,10 +418,19 @@ static void connect_server(struct session *s)
 		refuse(s, "53200", "out of memory");
 }
 
+/* What PostgreSQL takes for true, in any case and cut as short as it allows; and "database". */
 static bool is_true(struct slice value)
 {
-	return slice_is(value, "1") || slice_is(value, "true") || slice_is(value, "on") ||
-	       slice_is(value, "yes") || slice_is(value, "database");
+	static const struct {
+		const char *word;
+		size_t least;
+	} words[] = {{"true", 1}, {"yes", 1}, {"on", 2}, {"1", 1}, {"database", 8}};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (value.len >= words[i].least && value.len <= strlen(words[i].word) &&
+			strncasecmp((const char *)value.data, words[i].word, value.len) == 0)
+			return true;
+	return false;
 }
 
 /* `options=-c pgaside.aside=off`: the server takes it as a placeholder, we as the switch. */

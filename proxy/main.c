@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "pq.h"
 #include "run.h"
 #include "server.h"
 #include "url.h"
@@ -211,6 +212,7 @@ static int serve(struct config *c, const struct options *o, char *const *argv)
 	if (!config_check(c, &e) || !make_readable(&c->upstream, "upstream", &e))
 		return fail(&e);
 	signal(SIGPIPE, SIG_IGN);
+	pq_forget_environment();
 	s = server_new(c, &e);
 	if (!s) {
 		fail(&e);

@@ -357,6 +357,16 @@ void pq_close(struct pq *pq)
 	free(pq);
 }
 
+void pq_forget_environment(void)
+{
+	PQconninfoOption *options = PQconndefaults();
+
+	for (PQconninfoOption *o = options; o && o->keyword; o++)
+		if (o->envvar)
+			unsetenv(o->envvar);
+	PQconninfoFree(options);
+}
+
 bool pq_parse_conninfo(const char *conninfo,
 	bool (*each)(void *arg, const char *keyword, const char *value, struct err *e), void *arg,
 	struct err *e)

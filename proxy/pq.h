@@ -65,6 +65,13 @@ int pq_backend_pid(const struct pq *pq);
 void pq_close(struct pq *pq);
 
 /*
+ * Forgets the variables that libpq would take parameters from behind our back (PGOPTIONS,
+ * PGSSLROOTCERT, ..): the connections of an aside are to be like the others. Before any thread
+ * runs.
+ */
+void pq_forget_environment(void);
+
+/*
  * Reads a libpq URI or keyword string and calls `each` for what it sets. False when libpq cannot
  * read it; the text does not repeat the string.
  */

@@ -55,6 +55,31 @@ static bool set_mode(struct upstream *u, const char *value, struct err *e)
 		value);
 }
 
+/* What forbids something, and would not be heeded. Other parameters that are not ours change
+ * nothing here. */
+static bool is_unsupported(const char *keyword, const char *value)
+{
+	static const struct {
+		const char *keyword;
+		const char *harmless; /* separated by blanks */
+	} list[] = {
+		{"channel_binding", "disable prefer"},
+		{"gssencmode", "disable prefer"},
+		{"require_auth", ""},
+		{"requirepeer", ""},
+		{"sslcrldir", ""},
+		{"sslnegotiation", "postgres"},
+		{"ssl_max_protocol_version", ""},
+		{"ssl_min_protocol_version", "TLSv1 TLSv1.1 TLSv1.2"},
+		{"target_session_attrs", "any"},
+	};
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		if (strcmp(list[i].keyword, keyword) == 0)
+			return value[0] && !strstr(list[i].harmless, value);
+	return false;
+}
+
 static bool take(void *arg, const char *keyword, const char *value, struct err *e)
 {
 	struct reading *r = arg;
@@ -77,6 +102,11 @@ static bool take(void *arg, const char *keyword, const char *value, struct err *
 
 	if (strcmp(keyword, "sslmode") == 0)
 		return set_mode(u, value, e);
+	if (is_unsupported(keyword, value))
+		return err_set(e, "08001",
+			"%s=%s is not supported, and leaving it out would be less safe than asked "
+			"for",
+			keyword, value);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		if (strcmp(strings[i].name, keyword) == 0)
 			return set(strings[i].place, value, e);
