@@ -136,7 +136,6 @@ static void close_gate(struct session *s, bool extended)
 	g->lone = true;
 	g->own_block = g->block_open = false;
 	g->failed_before = g->failed = g->portal_lost = false;
-	g->keep_alive_ms = 0;
 	g->closed_ms = timer_now_ms();
 	gate_enter(s, GATE_ANSWERS);
 	timer_start(g->timer, TELL_MS);

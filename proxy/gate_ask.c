@@ -69,6 +69,9 @@ static void note_setting(struct gate *g, struct slice name, struct slice value)
 			slice_is(value, "read committed") || slice_is(value, "read uncommitted");
 	else if (slice_is(name, "transaction_read_only"))
 		g->facts.read_only = slice_is(value, "on");
+	else if (slice_is(name, "client_min_messages"))
+		g->quiet = slice_is(value, "warning") || slice_is(value, "error") ||
+			   slice_is(value, "fatal") || slice_is(value, "panic");
 	else if (slice_is(name, "idle_in_transaction_session_timeout") ||
 		 slice_is(name, "idle_session_timeout"))
 		note_idle_timeout(g, value);

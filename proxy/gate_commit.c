@@ -15,7 +15,7 @@
 #include "settle.h"
 #include "timer.h"
 
-static void tell_error(struct session *s, struct slice body)
+void gate_tell_error(struct session *s, struct slice body)
 {
 	struct bytes message;
 	size_t place;
@@ -68,7 +68,7 @@ static void settled(struct session *s)
 		gate_refuse_with(s, bytes_view(&g->error));
 		return;
 	} else {
-		tell_error(s, bytes_view(&g->error));
+		gate_tell_error(s, bytes_view(&g->error));
 		g->failed = true;
 	}
 	if (block)
@@ -195,7 +195,7 @@ static void block_committed(struct session *s)
 	struct gate *g = s->gate;
 
 	if (g->inquiry.failed) {
-		tell_error(s, bytes_view(&g->inquiry.error));
+		gate_tell_error(s, bytes_view(&g->inquiry.error));
 		g->failed = true;
 	}
 	commit_answered(s, !g->inquiry.failed);
@@ -220,14 +220,16 @@ static void on_xid(void *owner, unsigned question, const struct slice *values, i
 	struct gate *g = owner;
 
 	(void)question;
-	if (n == 1)
-		settle_set_xid(g->settlement, values[0]);
+	if (n == 3)
+		settle_set_xid(g->settlement, values[0], values[1], values[2]);
 }
 
 static void ask_xid(struct session *s)
 {
 	static const struct question xid = {
-		.sql = "SELECT pg_catalog.pg_current_xact_id_if_assigned()"};
+		.sql = "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "
+		       "pg_catalog.pg_current_wal_insert_lsn(), c.checkpoint_lsn "
+		       "FROM pg_catalog.pg_control_checkpoint() c"};
 
 	gate_ask_server(s, on_xid, false, &xid, 1, send_commit);
 }
@@ -244,7 +246,7 @@ static void given_up(struct session *s)
 		gate_refuse_with(s, bytes_view(&g->error));
 		return;
 	}
-	tell_error(s, bytes_view(&g->error));
+	gate_tell_error(s, bytes_view(&g->error));
 	g->failed = true;
 	undo(s); /* forgets the error: it was told */
 }
@@ -295,7 +297,7 @@ void gate_block_ended(struct session *s)
 	bool was_failed = g->failed;
 
 	if (g->inquiry.failed) {
-		tell_error(s, bytes_view(&g->inquiry.error));
+		gate_tell_error(s, bytes_view(&g->inquiry.error));
 		g->failed = true;
 	}
 	if (gate_is_engaged(s) && (was_failed || g->inquiry.failed)) {

@@ -50,6 +50,16 @@ static void put_in_ledger(struct session *s)
 	gate_succeed(s, notice);
 }
 
+/* It would work, as far as that can be known. In a block of our own it need not wait for the
+ * client's COMMIT. */
+static void accepted(struct session *s)
+{
+	if (s->gate->block_open)
+		gate_commit_block_first(s);
+	else
+		put_in_ledger(s);
+}
+
 /* The position in the rehearsed text becomes the one in the client's: only the table's name differs
  * in length. */
 static void put_rehearsed_error(struct bytes *out, struct session *s)
@@ -87,7 +97,7 @@ static void restored(struct session *s)
 	if (s->gate->inquiry.failed)
 		gate_send_unit(s);
 	else
-		put_in_ledger(s);
+		accepted(s);
 }
 
 static void restore(struct session *s, gate_fn then)
@@ -241,7 +251,7 @@ static void partition_known(struct session *s)
 			"cannot detach partitions concurrently when a default partition exists",
 			NULL, NULL);
 	else
-		put_in_ledger(s);
+		accepted(s);
 }
 
 /* A partition is known by the catalog alone; trying it out would lock out everybody. */
@@ -280,7 +290,7 @@ void gate_owe(struct session *s)
 	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
 		ask_for_partition(s);
 	else if (g->unit.kind != STATEMENT_CREATE_INDEX)
-		put_in_ledger(s);
+		accepted(s);
 	else if (!g->found.creates)
 		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
 	else if (name_is_taken(s))
@@ -291,5 +301,5 @@ void gate_owe(struct session *s)
 	else if (g->found.temporary)
 		rehearse(s);
 	else
-		put_in_ledger(s);
+		accepted(s);
 }

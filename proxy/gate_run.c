@@ -84,7 +84,7 @@ static void put_notice(struct session *s, struct bytes *out, const char *text)
 {
 	struct report notice = {.severity = "NOTICE", .sqlstate = "00000", .message = text};
 
-	if (s->worker->shared->config->notify == NOTIFY_NOTICE && text)
+	if (s->worker->shared->config->notify == NOTIFY_NOTICE && text && !s->gate->quiet)
 		message_put_report(out, &notice);
 }
 
@@ -193,7 +193,7 @@ static void block_committed(struct session *s)
 	g->block_open = false;
 	if (!g->inquiry.failed) {
 		ledger_committed(&s->ledger);
-		gate_send_unit(s);
+		gate_run_unit(s);
 		return;
 	}
 	bytes_init(&message, 256u * 1024);
@@ -208,7 +208,7 @@ static void block_committed(struct session *s)
 
 /* The block is ours: it is committed, the statement runs alone, and the next ordinary one begins
  * another. */
-static void commit_block_first(struct session *s)
+void gate_commit_block_first(struct session *s)
 {
 	static const struct question commit = {.sql = "COMMIT"};
 
@@ -224,7 +224,7 @@ static void conflict(struct session *s)
 		o = placement_policy(&s->gate->facts);
 	snprintf(detail, sizeof(detail), "The transaction %s.", placement_obstacle_text(o));
 	if (s->gate->block_open) {
-		commit_block_first(s);
+		gate_owe(s); /* if it would work, the block is committed for it */
 		return;
 	}
 	switch (s->worker->shared->config->conflict) {

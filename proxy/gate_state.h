@@ -72,6 +72,7 @@ struct gate {
 	struct placement_facts facts;
 	struct gate_lookup found;
 	int server_pid;
+	bool quiet;	       /* client_min_messages is above NOTICE */
 	struct bytes settings; /* owned: see aside_request */
 	struct bytes error;    /* owned: the body of an error to deliver */
 
@@ -128,6 +129,10 @@ const char *gate_owed_hint(const struct session *s, struct slice body, char *out
 void gate_succeed(struct session *s, const char *notice);
 /* gate_run.c: everything is known: starts the aside. */
 void gate_place(struct session *s);
+/* gate_run.c: the block is ours: it is committed, and the unit runs alone behind it. */
+void gate_commit_block_first(struct session *s);
+/* gate_unit.c: finds the way for the unit, by the status that the server has now. */
+void gate_run_unit(struct session *s);
 /* gate_run.c: delivers an error in the unit's place, our own or a body. */
 void gate_fail(struct session *s, const char *sqlstate, const char *message, const char *detail,
 	const char *hint);
@@ -139,6 +144,8 @@ void gate_refuse_with(struct session *s, struct slice body);
 void gate_control(struct session *s);
 /* gate_commit.c: the server has answered it. */
 void gate_control_done(struct session *s);
+/* gate_commit.c: an ErrorResponse with this body goes to the client. */
+void gate_tell_error(struct session *s, struct slice body);
 /* gate_commit.c: ends our own block; gate_finish() follows. */
 void gate_end_block(struct session *s, bool commit);
 void gate_block_ended(struct session *s);

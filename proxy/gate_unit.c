@@ -6,13 +6,14 @@
  * the last, and both answers are kept from the client. A text with transaction control of its own
  * gets none from us.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "config.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
 #include "timer.h"
-
-static void run_unit(struct session *s);
 
 struct slice gate_unit_text(const struct gate *g)
 {
@@ -63,7 +64,7 @@ static void go_on(struct session *s)
 	struct gate *g = s->gate;
 
 	if (!g->failed && next_unit(g))
-		run_unit(s);
+		gate_run_unit(s);
 	else if (g->block_open)
 		gate_end_block(s, !g->failed);
 	else
@@ -78,16 +79,48 @@ void gate_unit_done(struct session *s)
 		go_on(s);
 }
 
+/*
+ * PostgreSQL reads a Query whole before it runs any of it. A Parse of it all is refused in any
+ * case, for several commands, with an error that has no position; a real syntax error has one. (In
+ * a transaction the refusal would end that.)
+ */
+static void syntax_checked(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct slice error = bytes_view(&g->inquiry.error), position;
+
+	if (error_field(error, 'P', &position)) {
+		gate_tell_error(s, error);
+		gate_finish(s);
+		return;
+	}
+	go_on(s);
+}
+
+static void check_syntax(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct question q = {.sql = NULL};
+	char *text = strndup((const char *)bytes_view(&g->text).data, bytes_length(&g->text));
+
+	q.sql = text ? text : "";
+	gate_ask_server(s, NULL, false, &q, 1, syntax_checked);
+	free(text);
+}
+
 void gate_begin(struct session *s)
 {
 	struct gate *g = s->gate;
 
 	if (g->extended) {
-		run_unit(s);
+		gate_run_unit(s);
 		return;
 	}
-	if (s->dialogue.status != 'I')
-		g->own_block = false;
+	if (s->dialogue.status == 'I' && !g->lone) {
+		check_syntax(s);
+		return;
+	}
+	g->own_block = false;
 	go_on(s);
 }
 
@@ -174,15 +207,21 @@ static void begin_block(struct session *s)
 	gate_ask_server(s, NULL, false, &begin, 1, block_begun);
 }
 
-static void run_unit(struct session *s)
+/* Where PostgreSQL would have refused the statement, what it leaves when it fails is our doing. */
+static bool is_guarded(const struct session *s)
+{
+	return s->worker->shared->config->native == NATIVE_GUARD || s->gate->own_block ||
+	       s->gate->portal_lost;
+}
+
+void gate_run_unit(struct session *s)
 {
 	struct gate *g = s->gate;
 	char status = s->dialogue.status;
 	struct ledger_entry *owed = status == 'T' ? gate_names_owed(s, &g->unit) : NULL;
 
 	g->hold_complete = false;
-	g->facts = (struct placement_facts){
-		.status = status, .guard = s->worker->shared->config->native == NATIVE_GUARD};
+	g->facts = (struct placement_facts){.status = status, .guard = is_guarded(s)};
 	if (owed)
 		gate_settle_owed(s, owed);
 	else if (statement_is_aside(&g->unit) &&

@@ -100,7 +100,6 @@ static void add_server(const struct run_plan *p, struct list *l, uint16_t port)
 	add(l, "PGHOST", "127.0.0.1");
 	add(l, "PGPORT", number);
 	add(l, "PGSSLMODE", "disable");
-	add(l, "PGGSSENCMODE", "disable");
 	add_unless_set(p, l, "PGUSER", p->base->values[URL_USER]);
 	add_unless_set(p, l, "PGDATABASE", p->base->values[URL_DATABASE]);
 	if (replaces_password(p))

@@ -57,7 +57,7 @@ struct settlement {
 	struct timer *timer;  /* owned */
 	bool committed_early; /* before the connections stood */
 	uint64_t in_doubt_since_ms;
-	char xid[24];
+	char xid[24], insert_lsn[24], checkpoint[24];
 	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
 };
 
@@ -346,10 +346,17 @@ void settle_rolled_back(struct settlement *st)
 	run_next(st);
 }
 
-void settle_set_xid(struct settlement *st, struct slice xid)
+static void copy_value(char *to, size_t size, struct slice value)
 {
-	snprintf(st->xid, sizeof(st->xid), "%.*s", (int)xid.len,
-		xid.data ? (const char *)xid.data : "");
+	snprintf(to, size, "%.*s", (int)value.len, value.data ? (const char *)value.data : "");
+}
+
+void settle_set_xid(
+	struct settlement *st, struct slice xid, struct slice insert_lsn, struct slice checkpoint)
+{
+	copy_value(st->xid, sizeof(st->xid), xid);
+	copy_value(st->insert_lsn, sizeof(st->insert_lsn), insert_lsn);
+	copy_value(st->checkpoint, sizeof(st->checkpoint), checkpoint);
 }
 
 static void ask_later(struct settlement *st, unsigned ms)
@@ -369,6 +376,22 @@ static void ask_later(struct settlement *st, unsigned ms)
 	end(st);
 }
 
+/*
+ * A server that has crashed may have lost what it had not written yet, this transaction with it,
+ * and gives the same id to another. Then its last checkpoint, which ended the recovery, is another
+ * than before and lies before the place where the transaction stood.
+ */
+static const char status_sql[] = "SELECT CASE WHEN c.checkpoint_lsn <> $3::pg_catalog.pg_lsn "
+				 "AND c.checkpoint_lsn < $2::pg_catalog.pg_lsn THEN 'aborted' "
+				 "ELSE pg_catalog.pg_xact_status($1::pg_catalog.xid8) END "
+				 "FROM pg_catalog.pg_control_checkpoint() c";
+
+static bool is_aborted(const struct pq_result *r, const char *status)
+{
+	/* An id that the server does not know any more, or not yet again: "is in the future". */
+	return (status && strcmp(status, "aborted") == 0) || strcmp(r->sqlstate, "22023") == 0;
+}
+
 static void on_status(void *owner, const struct pq_result *r)
 {
 	struct settlement *st = owner;
@@ -378,7 +401,7 @@ static void on_status(void *owner, const struct pq_result *r)
 		log_event(LOG_LEVEL_INFO, "outcome_found", "session=%llu xid=%s outcome=committed",
 			(unsigned long long)st->session, st->xid);
 		settle_committed(st);
-	} else if (status && strcmp(status, "aborted") == 0) {
+	} else if (is_aborted(r, status)) {
 		log_event(LOG_LEVEL_INFO, "outcome_found", "session=%llu xid=%s outcome=aborted",
 			(unsigned long long)st->session, st->xid);
 		settle_rolled_back(st);
@@ -400,11 +423,10 @@ static void on_asking_connected(void *owner, const struct err *e)
 static void ask(struct settlement *st)
 {
 	static const struct pq_events events = {.connected = on_asking_connected, .notice = NULL};
-	const char *parameters[] = {st->xid};
+	const char *parameters[] = {st->xid, st->insert_lsn, st->checkpoint};
 
 	if (pq_is_connected(st->asking)) {
-		pq_query_params(st->asking, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)",
-			parameters, 1, on_status, st);
+		pq_query_params(st->asking, status_sql, parameters, 3, on_status, st);
 		return;
 	}
 	pq_close(st->asking);

@@ -40,8 +40,12 @@ struct settlement_events {
 struct settlement *settle_start(struct worker *w, const struct target *target, int server_pid,
 	uint64_t session, struct sql_dialect dialect, struct ledger *ledger,
 	const struct settlement_events *events, void *owner);
-/* The transaction's id as text, before COMMIT is forwarded; "" when it has none. */
-void settle_set_xid(struct settlement *st, struct slice xid);
+/*
+ * Before COMMIT is forwarded: the transaction's id ("" when it has none), where the server's log
+ * stands, and where its last checkpoint was, all as text.
+ */
+void settle_set_xid(
+	struct settlement *st, struct slice xid, struct slice insert_lsn, struct slice checkpoint);
 /* The server has said so. `done` follows. */
 void settle_committed(struct settlement *st);
 void settle_rolled_back(struct settlement *st);
