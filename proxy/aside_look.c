@@ -290,17 +290,42 @@ static void take_lookup(struct aside_job *j, const struct pq_result *r)
 	j->named_table = aside_oid(pq_value(r, 0, LOOKUP_INDEX_TABLE));
 }
 
-/* Puts another name in the place of one in the statement. */
-static void rename_in(struct aside_job *j, struct slice name, const char *now)
+/* A slice of the old text becomes one of the new: what stands behind `border` has moved by
+ * `longer`. */
+static void follow(
+	struct slice *s, struct slice old, const uint8_t *text, size_t border, size_t longer)
 {
-	struct slice text = bytes_view(&j->text);
-	size_t before = (size_t)(name.data - text.data);
+	size_t at;
+
+	if (!s->data)
+		return;
+	at = (size_t)(s->data - old.data);
+	s->data = text + (at > border ? at + longer : at);
+}
+
+/* Puts another name in the place of one in the statement, whose slices then point into the new
+ * text. */
+static void rename_in(struct aside_job *j, struct slice *name, const char *now)
+{
+	struct statement_aside *d = &j->statement.aside;
+	struct slice *slices[] = {&d->index, &d->table, &d->partition, &d->scope};
+	struct slice old = bytes_view(&j->text);
+	size_t before = (size_t)(name->data - old.data);
+	size_t len = strlen(now);
 	struct bytes renamed;
 
 	bytes_init(&renamed, SIZE_MAX / 2);
-	bytes_put(&renamed, text.data, before);
-	bytes_put(&renamed, now, strlen(now));
-	bytes_put(&renamed, name.data + name.len, text.len - before - name.len);
+	bytes_put(&renamed, old.data, before);
+	bytes_put(&renamed, now, len);
+	bytes_put(&renamed, name->data + name->len, old.len - before - name->len);
+	if (bytes_failed(&renamed)) {
+		bytes_release(&renamed);
+		j->text.failed = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
+		follow(slices[i], old, bytes_view(&renamed).data, before, len - name->len);
+	name->len = len;
 	bytes_release(&j->text);
 	j->text = renamed;
 	j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
@@ -332,12 +357,12 @@ static void run_by_oid(struct aside *a, const struct pq_result *r)
 		j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
 	} else if (names_an_index(&j->statement)) {
 		name = strdup(pq_value(r, 0, LOOKUP_INDEX_NAME));
-		rename_in(j, j->statement.aside.index, name ? name : "");
+		rename_in(j, &j->statement.aside.index, name ? name : "");
 	} else {
 		if (asprintf(&name, "%s.%s", pq_value(r, 0, LOOKUP_SCHEMA),
 			    pq_value(r, 0, LOOKUP_NAME)) < 0)
 			name = NULL;
-		rename_in(j, j->statement.aside.table, name ? name : "");
+		rename_in(j, &j->statement.aside.table, name ? name : "");
 	}
 	if (name && !bytes_failed(&j->text))
 		aside_run(a);

@@ -263,6 +263,27 @@ static void succeed_now(struct session *s)
 	gate_succeed(s, s->gate->facts.status == 'T' ? text : NULL);
 }
 
+/*
+ * It names something that does not exist for others. That may be a thing that this transaction has
+ * made: an extension, a function. The rehearsal on the server connection tells, with the same error
+ * if not.
+ */
+static bool may_use_what_is_new(const struct session *s)
+{
+	static const char *const states[] = {"42704", "42883", "42P01", "42703", "3F000"};
+	const struct gate *g = s->gate;
+	struct slice state;
+
+	if (g->facts.status != 'T' || !g->facts.exists || g->unit.kind != STATEMENT_CREATE_INDEX ||
+		!g->found.temporary || s->worker->shared->config->conflict != CONFLICT_AT_COMMIT ||
+		!error_field(bytes_view(&g->error), 'C', &state))
+		return false;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (slice_is(state, states[i]))
+			return true;
+	return false;
+}
+
 static void placed(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -271,6 +292,8 @@ static void placed(struct session *s)
 	case PLACEMENT_NOW:
 		if (g->result == ASIDE_DONE)
 			succeed_now(s);
+		else if (may_use_what_is_new(s))
+			gate_owe(s);
 		else if (g->facts.status == 'T')
 			gate_fail_with(s, bytes_view(&g->error));
 		else
