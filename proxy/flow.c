@@ -42,6 +42,19 @@ static void pass_through(struct walk *w)
 	w->flow->passing -= n;
 }
 
+static void skip(struct walk *w)
+{
+	size_t left = w->data.len - w->at;
+	size_t n = w->flow->skipping < left ? (size_t)w->flow->skipping : left;
+
+	if (n == 0)
+		return;
+	send_run(w);
+	w->at += n;
+	w->sent = w->at;
+	w->flow->skipping -= n;
+}
+
 /* Leaves a message of `size` bytes out, and sends the substitute in its place if there is one. */
 static void leave_out(struct walk *w, size_t size, bool replace)
 {
@@ -100,6 +113,9 @@ static bool step(struct walk *w)
 	case FLOW_FORWARD:
 		w->flow->passing = frame.size;
 		return true;
+	case FLOW_SKIP:
+		w->flow->skipping = frame.size;
+		return true;
 	case FLOW_GATHER:
 		return frame.size <= left && act(w, &frame);
 	case FLOW_WAIT:
@@ -118,9 +134,10 @@ static size_t walk(struct flow *f, struct session *s, struct conn *to, struct sl
 	if (f->raw) {
 		w.at = data.len;
 	} else {
-		do
+		do {
 			pass_through(&w);
-		while (w.at < data.len && step(&w));
+			skip(&w);
+		} while (w.at < data.len && step(&w));
 	}
 	send_run(&w);
 	return w.at;

@@ -18,6 +18,7 @@ struct session;
 enum flow_verdict {
 	FLOW_FORWARD, /* send it on as it comes, however long */
 	FLOW_GATHER,  /* hand it over whole */
+	FLOW_SKIP,    /* drop it as it comes, however long */
 	FLOW_WAIT,    /* not now: keep it and what follows */
 };
 
@@ -41,6 +42,7 @@ struct flow {
 	struct bytes held;	 /* owned: a message not whole, or what waits */
 	struct bytes substitute; /* owned: what FLOW_REPLACE sends */
 	uint64_t passing;	 /* bytes still to come of a message that is forwarded */
+	uint64_t skipping;	 /* the same of one that is dropped */
 	uint64_t total;		 /* bytes read, ever */
 	bool raw;		 /* forward everything unread */
 	bool eager; /* send what passes before a message is handed over: its handler may speak, too

@@ -57,6 +57,16 @@ static bool may_hold_aside(const struct session *s, uint8_t type)
 	}
 }
 
+/* A pipeline has failed, and our own Sync has ended the server's skipping: what it would have
+ * skipped is dropped here. */
+static enum flow_verdict skip_to_sync(struct session *s, const struct frame *f)
+{
+	if (f->type != 'S' && f->type != 'X')
+		return FLOW_SKIP;
+	s->discarding = false;
+	return forward(s, f);
+}
+
 static enum flow_verdict up_header(struct session *s, const struct frame *f)
 {
 	if (s->state != SESSION_RELAY)
@@ -64,7 +74,7 @@ static enum flow_verdict up_header(struct session *s, const struct frame *f)
 	if (gate_is_busy(s) || dialogue_is_full(&s->dialogue))
 		return FLOW_WAIT;
 	if (s->discarding)
-		return FLOW_GATHER;
+		return skip_to_sync(s, f);
 	if (!takes_aside(s) || !may_hold_aside(s, f->type))
 		return forward(s, f);
 	if (f->size > s->worker->shared->config->max_statement_size) {
@@ -159,22 +169,10 @@ static bool execute_is_met(struct session *s, struct slice message)
 	       gate_meets_execute(s, message, portal, statement, sql);
 }
 
-/* The server skips to Sync, and would have skipped this. */
-static enum flow_action discard(struct session *s, uint8_t type)
-{
-	if (type != 'S' && type != 'X')
-		return FLOW_DROP;
-	s->discarding = false;
-	dialogue_client(&s->dialogue, type);
-	return FLOW_PASS;
-}
-
 static enum flow_action up_message(struct session *s, uint8_t type, struct slice message)
 {
 	struct slice body = frame_body(message);
 
-	if (s->discarding)
-		return discard(s, type);
 	switch (type) {
 	case 'Q':
 		if (query_is_met(s, body))
