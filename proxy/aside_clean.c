@@ -59,6 +59,32 @@ static void try_again(struct aside *a)
 	timer_start(a->limit_timer, pause);
 }
 
+/* Outside of the transaction's own time, waiting for it is a deadlock as any other. */
+static void call_it_a_deadlock(struct aside *a)
+{
+	bytes_clear(&a->job.error);
+	message_put_field(&a->job.error, 'S', "ERROR");
+	message_put_field(&a->job.error, 'V', "ERROR");
+	message_put_field(&a->job.error, 'C', "40P01");
+	message_put_field(&a->job.error, 'M', "deadlock detected");
+	message_put_field(&a->job.error, 'D',
+		"The statement waits for a session that waits for a lock of this session, such as "
+		"an advisory lock.");
+	bytes_put_u8(&a->job.error, 0);
+	memcpy(a->job.sqlstate, "40P01", 6);
+}
+
+/* Waiting for the client's own transaction is an obstacle while it is open, and a deadlock when it
+ * has ended. */
+static enum aside_result result_of(struct aside *a)
+{
+	if (a->job.in_the_way && a->job.mode == ASIDE_NOW && !a->cancelled)
+		return ASIDE_NOT_NOW;
+	if (bytes_length(&a->job.error) == 0)
+		call_it_a_deadlock(a);
+	return ASIDE_FAILED;
+}
+
 /* What stays behind is named, so that somebody can drop it. */
 static void name_leftovers(struct aside *a)
 {
@@ -77,14 +103,21 @@ static void name_leftovers(struct aside *a)
 	a->job.error = changed;
 }
 
+void aside_tell_early(struct aside *a)
+{
+	enum aside_result result = result_of(a);
+
+	name_leftovers(a);
+	aside_tell(a, result, OBSTACLE_LOCK);
+}
+
 void aside_clean_up_is_late(struct aside *a)
 {
 	log_event(LOG_LEVEL_ERROR, "cleanup_unfinished",
 		"session=%llu leftover=%u reason=\"cleanup_timeout is over; it goes on in the "
 		"background\"",
 		(unsigned long long)a->session, a->job.n_leftovers > 0 ? a->job.leftovers[0] : 0);
-	name_leftovers(a);
-	aside_tell(a, a->job.in_the_way ? ASIDE_NOT_NOW : ASIDE_FAILED, OBSTACLE_LOCK);
+	aside_tell_early(a);
 }
 
 static void finish(struct aside *a)
@@ -92,32 +125,13 @@ static void finish(struct aside *a)
 	if (worth_another_try(a) && pq_is_connected(a->aside))
 		try_again(a);
 	else
-		aside_finish(a,
-			a->job.in_the_way && !a->cancelled && a->job.mode == ASIDE_NOW
-				? ASIDE_NOT_NOW
-				: ASIDE_FAILED,
-			OBSTACLE_LOCK);
+		aside_finish(a, result_of(a), OBSTACLE_LOCK);
 }
 
 /* Nothing can have been left: the statement was never sent. */
 static bool never_ran(enum aside_state state)
 {
 	return state != ASIDE_REPAIRING && state != ASIDE_RUNNING && state != ASIDE_VERIFYING;
-}
-
-/* Outside of the transaction's own time, waiting for it is a deadlock as any other. */
-static void call_it_a_deadlock(struct aside *a)
-{
-	bytes_clear(&a->job.error);
-	message_put_field(&a->job.error, 'S', "ERROR");
-	message_put_field(&a->job.error, 'V', "ERROR");
-	message_put_field(&a->job.error, 'C', "40P01");
-	message_put_field(&a->job.error, 'M', "deadlock detected");
-	message_put_field(&a->job.error, 'D',
-		"The statement waits for a session that waits for a lock of this session, such as "
-		"an advisory lock.");
-	bytes_put_u8(&a->job.error, 0);
-	memcpy(a->job.sqlstate, "40P01", 6);
 }
 
 void aside_clean_up(struct aside *a)

@@ -134,6 +134,8 @@ void aside_run(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */
 void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);
+/* aside_clean.c: tells the owner how it ended; the clean-up goes on. */
+void aside_tell_early(struct aside *a);
 /* aside_clean.c: cleanup_timeout is over: tells the owner, and goes on. */
 void aside_clean_up_is_late(struct aside *a);
 /* aside_clean.c: the connection was lost: another one, soon. */

@@ -118,7 +118,7 @@ static void on_deadlock(struct aside *a)
 	a->job.in_the_way = true;
 	if (a->state == ASIDE_CLEANING) {
 		/* Only the end of that transaction helps, and that needs our answer. */
-		aside_tell(a, ASIDE_NOT_NOW, OBSTACLE_LOCK);
+		aside_tell_early(a);
 		look_later(a);
 		return;
 	}
