@@ -31,6 +31,7 @@ void inquiry_write(
 	struct bytes *out, bool close_portal, const struct question *questions, unsigned n)
 {
 	/* One that failed before could not be closed. */
+	message_put_target(out, 'C', 'P', NAME);
 	message_put_target(out, 'C', 'S', NAME);
 	if (close_portal)
 		message_put_target(out, 'C', 'P', "");

@@ -100,7 +100,10 @@ static void remove_oldest(struct prepared *p)
 	remove_at(p, at);
 }
 
-/* Takes the sizes and the kind from `like`; the three texts go behind it. */
+/*
+ * Takes the sizes and the kind from `like`; the three texts go behind it. They are copied before
+ * room is made: the statement that a portal is bound to may be the oldest.
+ */
 static void add(struct prepared *p, const struct entry *like, const struct slice texts[3])
 {
 	struct entry *e;
@@ -108,8 +111,6 @@ static void add(struct prepared *p, const struct entry *like, const struct slice
 
 	if (size_of(like) > MAX_TEXT)
 		return;
-	while (p->count >= MAX_ENTRIES || size_of(like) > MAX_TEXT - p->bytes)
-		remove_oldest(p);
 	e = malloc(sizeof(*e) + size_of(like));
 	if (!e)
 		return;
@@ -119,6 +120,8 @@ static void add(struct prepared *p, const struct entry *like, const struct slice
 		copy_slice(at, texts[i]);
 		at += texts[i].len;
 	}
+	while (p->count >= MAX_ENTRIES || size_of(e) > MAX_TEXT - p->bytes)
+		remove_oldest(p);
 	e->next = p->first;
 	p->first = e;
 	p->count++;

@@ -334,7 +334,7 @@ static void drop_next(struct aside *a)
 		return;
 	}
 	next = j->leftovers[j->n_leftovers - 1];
-	aside_drop(a, next, next == j->made, 0, on_dropped);
+	aside_drop(a, next, next == j->made, ASIDE_DROP_LOCK_MS, on_dropped);
 }
 
 static void on_timeouts_off(void *owner, const struct pq_result *r)

@@ -268,7 +268,7 @@ static void compare_with_server(struct aside *a)
 		aside_run(a);
 	else if (j->look_only)
 		not_now(a, OBSTACLE_NONE);
-	else if (j->named_index != j->wanted_index)
+	else if (j->wanted_index != 0 && j->named_index != j->wanted_index)
 		not_now(a, OBSTACLE_NAME);
 	else
 		ask_for_obstacles(a);

@@ -10,7 +10,7 @@
 #include "log.h"
 #include "timer.h"
 
-#define REPAIR_LOCK_MS 3000u
+#define REPAIR_LOCK_MS ASIDE_DROP_LOCK_MS
 #define MAX_REPAIRS 3u
 
 static void run_statement(struct aside *a);

@@ -15,6 +15,12 @@
 #define ASIDE_MAX_INDEXES \
 	512u /* on one table; more are not told apart, so nothing is dropped then */
 
+/*
+ * How long to wait for the lock under which an index is looked at once more, milliseconds. Much
+ * less than deadlock_timeout: who waits there holds a snapshot, and somebody else's build that
+ * meets it in the end would be the one to die.
+ */
+#define ASIDE_DROP_LOCK_MS 50u
 /* An index that is being dropped is called this and its OID. */
 #define ASIDE_DROP_PREFIX "pgaside_drop_"
 

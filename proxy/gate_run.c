@@ -140,6 +140,7 @@ static void send_plain_execute(struct session *s)
 	write_plain(&plain, s->gate);
 	bytes_init(&messages, bytes_length(&plain) + 4096);
 	/* One that failed before could not be closed. */
+	message_put_target(&messages, 'C', 'P', "pgaside");
 	message_put_target(&messages, 'C', 'S', "pgaside");
 	message_put_parse(&messages, "pgaside", (const char *)bytes_view(&plain).data);
 	message_put_bind(&messages, "pgaside", "pgaside", NULL, 0);
@@ -147,7 +148,7 @@ static void send_plain_execute(struct session *s)
 	message_put_target(&messages, 'C', 'P', "pgaside");
 	message_put_target(&messages, 'C', 'S', "pgaside");
 	message_put_empty(&messages, 'H');
-	s->gate->closes = 3;
+	s->gate->closes = 4;
 	gate_enter(s, GATE_INLINE);
 	relay_send_server(s, &messages);
 	bytes_release(&messages);
