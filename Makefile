@@ -61,7 +61,7 @@ INTEGRATION := $(call programs,integration,test_)
 REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
-.PHONY: help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+.PHONY: matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
 	integration e2e asan asan-suites test demo bench clean
 .DEFAULT_GOAL := all
 
@@ -182,12 +182,21 @@ asan-suites: export UBSAN_OPTIONS := print_stacktrace=1
 asan-suites: everything
 	@$(SUITE) asan $(UNIT) $(REPLAY) $(INTEGRATION)
 
+# Every state of a transaction x every statement, against what PostgreSQL does: a part, or all on every server.
+matrix: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside tests/matrix/run --subset 60
+test-matrix: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside tests/matrix/run
+	@for bin in $$(tests/matrix/install-servers.sh); do \
+		PGASIDE=$(BUILD)/pgaside tests/matrix/run --bin $$bin || exit 1; done
+
 test:
 	@tests/support/install-deps.sh test
 	@$(MAKE) everything
 	@$(MAKE) clang
 	@$(MAKE) check
 	@$(MAKE) integration
+	@$(MAKE) matrix
 	@$(MAKE) asan
 	@$(MAKE) e2e
 

@@ -25,12 +25,13 @@ struct dialogue {
 	uint16_t count;	     /* above 0 only while a ReadyForQuery is to come */
 	uint64_t ready_sent; /* requests that end in ReadyForQuery, ever */
 	uint64_t ready_got;
-	char status;	    /* of the last ReadyForQuery: 'I', 'T', 'E' */
-	bool pipeline_open; /* extended messages since the last Sync */
-	bool executed;	    /* an Execute among them */
-	bool failed;	    /* an ErrorResponse since the last ReadyForQuery */
-	bool copy_in;	    /* the server takes CopyData and ignores Sync */
-	bool copy_ended;    /* the open pipeline has a CopyDone for a COPY not yet answered */
+	char status;	     /* of the last ReadyForQuery: 'I', 'T', 'E' */
+	bool pipeline_open;  /* extended messages since the last Sync */
+	bool executed;	     /* an Execute among them */
+	bool failed;	     /* an ErrorResponse since the last ReadyForQuery */
+	bool copy_in;	     /* the server takes CopyData and ignores Sync */
+	bool copy_ended;     /* the open pipeline has a CopyDone for a COPY not yet answered */
+	bool executed_since; /* an Execute behind that CopyDone */
 	bool uncertain;
 };
 

@@ -28,6 +28,7 @@ struct inquiry {
 	inquiry_row_fn on_row;
 	void *owner;	    /* borrowed */
 	unsigned question;  /* the one being answered */
+	bool silent;	    /* notices are the questions' own: set after inquiry_init() */
 	bool done;	    /* ReadyForQuery has come */
 	bool failed;	    /* an ErrorResponse came first: the transaction has failed now */
 	char sqlstate[6];   /* of that error */

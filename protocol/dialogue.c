@@ -63,9 +63,20 @@ static void sync_sent(struct dialogue *d)
 
 static void query_sent(struct dialogue *d)
 {
-	if (d->copy_in)
+	bool skipped = d->pipeline_open && d->failed && d->count == 0;
+
+	if (d->copy_in || skipped)
 		d->uncertain = true;
 	end_request(d, d->pipeline_open ? REQUEST_QUERY_PIPELINED : REQUEST_QUERY);
+}
+
+/* One COPY in a pipeline may be ended ahead of its CopyInResponse; nobody is known to end two. */
+static void pipelined_copy_end_sent(struct dialogue *d)
+{
+	if (d->copy_ended && d->executed_since)
+		d->uncertain = true;
+	d->copy_ended = true;
+	d->executed_since = false;
 }
 
 static void copy_end_sent(struct dialogue *d)
@@ -73,7 +84,7 @@ static void copy_end_sent(struct dialogue *d)
 	if (d->copy_in)
 		d->copy_in = false;
 	else if (d->pipeline_open)
-		d->copy_ended = true;
+		pipelined_copy_end_sent(d);
 	else if (d->count > 0 && request_at(d, d->count - 1u) != REQUEST_COPY_END)
 		push(d, REQUEST_COPY_END);
 }
@@ -90,6 +101,7 @@ void dialogue_client(struct dialogue *d, uint8_t type)
 		break;
 	case 'E':
 		d->executed = true;
+		d->executed_since = true;
 		d->pipeline_open = true;
 		break;
 	case 'P':
@@ -162,6 +174,9 @@ static void copy_in_received(struct dialogue *d)
 		d->copy_in = !d->copy_ended;
 		d->copy_ended = false;
 	}
+	/* Without its Sync the pipeline goes on, up to a Query if that is what follows. */
+	if (extended && d->count > 0 && request_at(d, 0) == REQUEST_QUERY)
+		d->ring[d->head] = REQUEST_QUERY_PIPELINED;
 	if (extended && d->count == 0) {
 		d->pipeline_open = true;
 		d->executed = true;
@@ -172,9 +187,13 @@ static void copy_in_received(struct dialogue *d)
 
 static void error_received(struct dialogue *d)
 {
+	unsigned i = 0;
+
 	d->failed = true;
 	d->copy_in = false;
-	if (d->count > 0 && request_at(d, 0) == REQUEST_QUERY_PIPELINED)
+	while (i < d->count && is_copy_end(request_at(d, i)))
+		i++;
+	if (i < d->count && request_at(d, i) == REQUEST_QUERY_PIPELINED)
 		d->uncertain = true; /* the server may skip that Query, or have run it */
 }
 

@@ -69,6 +69,7 @@ bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body)
 {
 	switch (type) {
 	case 'N': /* NoticeResponse */
+		return q->silent;
 	case 'S': /* ParameterStatus */
 	case 'A': /* NotificationResponse */
 		return false;

@@ -152,7 +152,7 @@ int data_row_decode(struct slice body, struct slice *values, int max)
 	struct cursor c = cursor_over(body);
 	int n = cursor_u16(&c);
 
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && !c.failed; i++) {
 		uint32_t len = cursor_u32(&c);
 		struct slice value = slice_of(NULL, 0);
 

@@ -265,7 +265,10 @@ static void prepared(struct session *s)
 
 static void begin_commit(struct session *s)
 {
-	bool owes = s->ledger.owed != NULL;
+	bool owes;
+
+	ledger_forget_cancelled(&s->ledger);
+	owes = s->ledger.owed != NULL;
 
 	if (!start_settlement(s)) {
 		refuse(s, "53200", "out of memory");

@@ -116,7 +116,7 @@ void gate_settle_owed(struct session *s, struct ledger_entry *e)
 
 	log_event(LOG_LEVEL_INFO, "aside_owed_no_more", "session=%llu", (unsigned long long)s->id);
 	if (g->unit.kind != STATEMENT_REINDEX)
-		ledger_remove(&s->ledger, e);
+		ledger_cancel(&s->ledger, e);
 	bytes_init(&answer, 256);
 	message_put_complete(&answer, g->unit.kind == STATEMENT_REINDEX ? "REINDEX" : "DROP INDEX");
 	session_tell(s, &answer);

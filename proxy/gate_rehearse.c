@@ -165,6 +165,7 @@ static void rehearse(struct session *s)
 		questions[QUESTION_TABLE].sql = table;
 		questions[QUESTION_INDEX].sql = (const char *)bytes_view(&index).data;
 		gate_ask_server(s, NULL, false, questions, QUESTIONS, rehearsed);
+		g->inquiry.silent = true; /* an event trigger may speak, of what never happens */
 	} else {
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 	}
@@ -235,17 +236,38 @@ static void on_partition(void *owner, unsigned question, const struct slice *val
 	g->found.has_default = slice_is(values[2], "t");
 }
 
+/* A message with the names of a relation, and perhaps of another. */
+static void fail_relation(struct session *s, const char *sqlstate, const char *format,
+	struct slice first, struct slice second)
+{
+	struct sql_name a = {.len = 0}, b = {.len = 0};
+	char text[400];
+
+	if (!sql_name_decode(first, s->dialect, &a))
+		a.text[0] = '\0';
+	if (!sql_name_decode(second, s->dialect, &b))
+		b.text[0] = '\0';
+	if (strcmp(format, "not a partition") == 0)
+		snprintf(text, sizeof(text),
+			"relation \"%s\" is not a partition of relation \"%s\"", a.text, b.text);
+	else
+		snprintf(text, sizeof(text), "table \"%s\" is not partitioned", a.text);
+	gate_fail(s, sqlstate, text, NULL, NULL);
+}
+
 static void partition_known(struct session *s)
 {
 	struct gate *g = s->gate;
+	struct slice table = slice_str(g->found.name);
 
 	if (g->inquiry.failed)
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
+	else if (g->found.kind != 'p')
+		fail_relation(s, "42P17", "not partitioned", table, table);
 	else if (!g->found.partition_exists)
 		fail_named(s, "42P01", "does not exist", g->unit.aside.partition);
 	else if (!g->found.partition_attached)
-		fail_named(
-			s, "42P01", "is not a partition of that relation", g->unit.aside.partition);
+		fail_relation(s, "42P01", "not a partition", g->unit.aside.partition, table);
 	else if (g->found.has_default)
 		gate_fail(s, "55000",
 			"cannot detach partitions concurrently when a default partition exists",
@@ -281,6 +303,37 @@ static void ask_for_partition(struct session *s)
 	bytes_release(&name);
 }
 
+/* A partitioned table, a view, ..: what PostgreSQL says of these. */
+static void fail_kind(struct session *s)
+{
+	static const struct {
+		char kind;
+		const char *detail;
+	} details[] = {
+		{'v', "This operation is not supported for views."},
+		{'S', "This operation is not supported for sequences."},
+		{'f', "This operation is not supported for foreign tables."},
+		{'c', "This operation is not supported for composite types."},
+		{'i', "This operation is not supported for indexes."},
+		{'I', "This operation is not supported for partitioned indexes."},
+		{'t', "This operation is not supported for TOAST tables."},
+	};
+	struct sql_name name;
+	const char *detail = NULL;
+	char text[200];
+	bool partitioned = s->gate->found.kind == 'p';
+
+	if (!sql_name_decode(slice_str(s->gate->found.name), s->dialect, &name))
+		name.text[0] = '\0';
+	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
+		if (details[i].kind == s->gate->found.kind)
+			detail = details[i].detail;
+	snprintf(text, sizeof(text), "cannot create index on %s \"%s\"%s",
+		partitioned ? "partitioned table" : "relation", name.text,
+		partitioned ? " concurrently" : "");
+	gate_fail(s, partitioned ? "0A000" : "42809", text, detail, NULL);
+}
+
 void gate_owe(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -296,8 +349,7 @@ void gate_owe(struct session *s)
 	else if (name_is_taken(s))
 		fail_named(s, "42P07", "already exists", g->unit.aside.index);
 	else if (g->found.kind != 'r' && g->found.kind != 'm')
-		gate_fail(s, "0A000", "cannot create index on this kind of table concurrently",
-			NULL, NULL);
+		fail_kind(s);
 	else if (g->found.temporary)
 		rehearse(s);
 	else

@@ -111,7 +111,7 @@ struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_
 	struct sql_name other;
 
 	for (struct ledger_entry *e = l->owed; e; e = e->next) {
-		if (e->statement.kind != STATEMENT_CREATE_INDEX ||
+		if (e->cancelled || e->statement.kind != STATEMENT_CREATE_INDEX ||
 			!sql_name_decode(e->statement.aside.index, dialect, &other))
 			continue;
 		if (sql_name_equal(&other, name) && (!schema || sql_name_equal(&e->schema, schema)))
@@ -128,14 +128,38 @@ bool ledger_owes_drop(const struct ledger *l, uint32_t index)
 	return false;
 }
 
-void ledger_remove(struct ledger *l, struct ledger_entry *e)
+static void forget(struct ledger_entry **at)
+{
+	struct ledger_entry *e = *at;
+
+	*at = e->next;
+	free_entry(e);
+}
+
+void ledger_cancel(struct ledger *l, struct ledger_entry *e)
 {
 	struct ledger_entry **at = &l->owed;
 
+	if (l->n_savepoints > e->depth) {
+		e->cancelled = true;
+		e->cancel_depth = l->n_savepoints;
+		return;
+	}
 	while (*at != e)
 		at = &(*at)->next;
-	*at = e->next;
-	free_entry(e);
+	forget(at);
+}
+
+void ledger_forget_cancelled(struct ledger *l)
+{
+	struct ledger_entry **at = &l->owed;
+
+	while (*at) {
+		if ((*at)->cancelled)
+			forget(at);
+		else
+			at = &(*at)->next;
+	}
 }
 
 bool ledger_note_made(struct ledger *l, uint32_t index)
@@ -177,8 +201,10 @@ void ledger_release_savepoint(struct ledger *l, const struct sql_name *name)
 	bool known;
 	unsigned depth = outside_of(l, name, &known);
 
-	for (struct ledger_entry *e = l->owed; e; e = e->next)
+	for (struct ledger_entry *e = l->owed; e; e = e->next) {
 		e->depth = e->depth < depth ? e->depth : depth;
+		e->cancel_depth = e->cancel_depth < depth ? e->cancel_depth : depth;
+	}
 	for (struct ledger_made *m = l->made; m; m = m->next)
 		m->depth = m->depth < depth ? m->depth : depth;
 	l->n_savepoints = depth;
@@ -194,6 +220,7 @@ void ledger_rollback_to(struct ledger *l, const struct sql_name *name)
 		struct ledger_entry *e = *at;
 
 		if (known && e->depth <= depth) {
+			e->cancelled = e->cancelled && e->cancel_depth <= depth;
 			at = &e->next;
 			continue;
 		}

@@ -22,6 +22,8 @@ struct ledger_entry {
 	uint32_t relation;	    /* OID of the table, as the transaction saw it */
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
 	unsigned depth;		    /* savepoints that were set */
+	bool cancelled;		    /* and in which depth */
+	unsigned cancel_depth;
 };
 
 /* An index that was made while the transaction was open. */
@@ -59,8 +61,10 @@ struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_
 	const struct sql_name *name, struct sql_dialect dialect);
 /* Whether the drop of that index is owed. */
 bool ledger_owes_drop(const struct ledger *l, uint32_t index);
-/* Removes and frees one. */
-void ledger_remove(struct ledger *l, struct ledger_entry *e);
+/* The index was dropped again: it is owed no more, unless a ROLLBACK TO takes the drop back. */
+void ledger_cancel(struct ledger *l, struct ledger_entry *e);
+/* Frees what was cancelled: to be called before COMMIT. */
+void ledger_forget_cancelled(struct ledger *l);
 /* False without memory. */
 bool ledger_note_made(struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */

@@ -19,21 +19,22 @@ install_tools() {
 	touch "$tools/node_modules/.package-lock.json"
 }
 
-# $1 project, $2 number, $3 directory: the project when it had that many migrations. Nothing in a
-# file is changed but the length of Drizzle's journal.
+# $1 project, $2 and $3 numbers, $4 directory: the project with its migrations from the one to the
+# other. Nothing in a file is changed but the length of Drizzle's journal.
 stage() {
 	local folder=migrations
-	if [ "$1" = drizzle ]; then folder=drizzle; fi
-	rm -rf "$3"
-	cp -R "$e2e/projects/$1" "$3"
-	find "$3/$folder" -maxdepth 1 -type f | sort | tail -n "+$(($2 + 1))" | xargs -r rm
-	if [ "$1" = drizzle ]; then
+	if [[ $1 == drizzle* ]]; then folder=drizzle; fi
+	rm -rf "$4"
+	cp -R "$e2e/projects/$1" "$4"
+	find "$4/$folder" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort |
+		awk -v from="$2" -v to="$3" 'NR < from || NR > to' | xargs -r rm -r
+	if [ $folder = drizzle ]; then
 		node -e '
 			const fs = require("fs"), path = process.argv[1];
 			const journal = JSON.parse(fs.readFileSync(path));
 			journal.entries.length = Number(process.argv[2]);
 			fs.writeFileSync(path, JSON.stringify(journal, null, 2));' \
-			"$3/drizzle/meta/_journal.json" "$2"
+			"$4/drizzle/meta/_journal.json" "$3"
 	fi
 }
 

@@ -42,7 +42,7 @@ static void a_malformed_first_packet_gets_an_error_and_the_end(void **state)
 		PACKET("length 3", "\0\0\0\3\0\3\0\0"),
 		PACKET("length 4", "\0\0\0\4\0\3\0\0"),
 		PACKET("length 7", "\0\0\0\7\0\3\0\0"),
-		PACKET("length 10001", "\0\0\x27\x11\0\3\0\0"),
+		PACKET("length 10005", "\0\0\x27\x15\0\3\0\0"),
 		PACKET("length 0x7fffffff", "\x7f\xff\xff\xff\0\3\0\0"),
 		PACKET("length 0x80000000", "\x80\0\0\0\0\3\0\0"),
 		PACKET("length 0xffffffff", "\xff\xff\xff\xff\0\3\0\0"),

@@ -222,6 +222,9 @@ static void a_slow_reader_gets_every_byte(void **state)
 	assert_string_equal(wire_answers(w, 1), "C(SELECT 5000) Z:I");
 }
 
+/* Of a CopyData message of 4096 bytes. */
+static const uint8_t copy_header[] = {'d', 0, 0, 0x0f, 0xff};
+
 /* Sends until nothing is taken for a while; returns how many bytes went. */
 static size_t fill(struct wire *w, size_t most)
 {
@@ -229,9 +232,8 @@ static size_t fill(struct wire *w, size_t most)
 	struct pollfd fd = {.fd = w->fd, .events = POLLOUT};
 	size_t total = 0;
 
-	/* CopyData messages of 4 KiB. */
 	for (size_t i = 0; i < sizeof(buffer); i += 4096)
-		memcpy(buffer + i, "d\0\0\xf\xff", 5);
+		memcpy(buffer + i, copy_header, sizeof(copy_header));
 	while (total < most && poll(&fd, 1, 500) > 0) {
 		size_t at = total % sizeof(buffer);
 		ssize_t n = send(w->fd, buffer + at, sizeof(buffer) - at, MSG_DONTWAIT);
@@ -263,7 +265,7 @@ static void a_server_that_does_not_read_costs_bounded_memory(void **state)
 	assert_int_equal(kill(backend, SIGCONT), 0);
 	/* What it says is nonsense to the server, which then ignores it up to the end. */
 	if (sent % 4096 < 5)
-		wire_raw(w, "d\0\0\xf\xff" + sent % 4096, 5 - sent % 4096);
+		wire_raw(w, &copy_header[sent % 4096], sizeof(copy_header) - sent % 4096);
 	wire_raw(w, rest, 4096 - (sent % 4096 < 5 ? 5 : sent % 4096));
 	wire_message(w, 'c', "", 0);
 	wire_query(w, "SELECT 1");

@@ -22,12 +22,11 @@ static int start(void **state)
 	return fixture_start("--auth password --set restart_after_crash=on");
 }
 
-static bool is_running(uint32_t pid, const char *what)
+static bool waits_in(uint32_t pid, const char *what)
 {
 	return ask_is("1",
-		"SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND state = 'active' "
-		"AND query LIKE '%s%%'",
-		pid, what);
+		"SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND wait_event = '%s'", pid,
+		what);
 }
 
 static bool is_gone(uint32_t pid)
@@ -50,7 +49,7 @@ static void a_terminated_backend_says_so(void **state)
 				wire_send(w);
 			}
 			if (i == 1)
-				WAIT_FOR(is_running(w->pid, "SELECT pg_sleep"));
+				WAIT_FOR(waits_in(w->pid, "PgSleep"));
 			if (i == 2)
 				assert_string_equal(wire_answers(w, 1), "C(BEGIN) Z:T");
 			tell("SELECT pg_terminate_backend(%u)", w->pid);
@@ -71,10 +70,12 @@ static void a_server_process_that_crashes_takes_only_the_server_down(void **stat
 	(void)state;
 	wire_query(victim, "SELECT pg_sleep(60)");
 	wire_send(victim);
-	WAIT_FOR(is_running(victim->pid, "SELECT pg_sleep"));
+	WAIT_FOR(waits_in(victim->pid, "PgSleep"));
 	assert_int_equal(kill((pid_t)victim->pid, SIGKILL), 0);
 	assert_string_equal(wire_answers(victim, 1), "EOF");
-	assert_string_equal(wire_answers(witness, 1), "N(57P02) EOF");
+	/* PostgreSQL's own word, if it finds the time for one. */
+	if (strcmp(wire_answers(witness, 1), "N(57P02) EOF") != 0)
+		assert_string_equal(witness->text, "EOF");
 	WAIT_FOR(db_login_error(proxy->port, "")[0] == '\0');
 	assert_string_equal(db_text(db_connect(proxy->port, ""), "SELECT 1"), "1");
 }
@@ -111,7 +112,7 @@ static void a_client_that_vanishes_ends_its_query(void **state)
 	(void)state;
 	wire_query(w, "SELECT pg_sleep(60)");
 	wire_send(w);
-	WAIT_FOR(is_running(pid, "SELECT pg_sleep"));
+	WAIT_FOR(waits_in(pid, "PgSleep"));
 	wire_close(w);
 	WAIT_FOR(is_gone(pid));
 }
@@ -199,36 +200,6 @@ static void a_client_that_leaves_during_the_log_in_is_forgotten(void **state)
 	WAIT_FOR(proxy_descriptors(proxy) <= before);
 }
 
-static void sigterm_ends_idle_sessions_with_a_word(void **state)
-{
-	struct proxy *p = proxy_start(fixture_url(""), NULL);
-	struct wire *idle = wire_login(p->port, NULL), *open = wire_login(p->port, NULL);
-
-	(void)state;
-	wire_query(open, "BEGIN");
-	wire_send(open);
-	assert_string_equal(wire_answers(open, 1), "C(BEGIN) Z:T");
-	assert_int_equal(proxy_stop(p, SIGTERM), 0);
-	assert_string_equal(wire_answers(idle, 1), "E(57P01) EOF");
-	assert_string_equal(wire_answers(open, 1), "E(57P01) EOF");
-}
-
-static void sigint_ends_everything_at_once(void **state)
-{
-	struct proxy *p = proxy_start(fixture_url(""), NULL);
-	struct wire *w = wire_login(p->port, NULL);
-	uint32_t pid = w->pid;
-
-	(void)state;
-	wire_open(p->port); /* never logs in */
-	wire_query(w, "SELECT pg_sleep(60)");
-	wire_send(w);
-	WAIT_FOR(is_running(pid, "SELECT pg_sleep"));
-	assert_int_equal(proxy_stop(p, SIGINT), 0);
-	assert_string_equal(wire_answers(w, 1), "E(57P01) EOF");
-	tell("SELECT pg_terminate_backend(%u)", pid);
-}
-
 static void a_port_in_use_is_told_in_clear(void **state)
 {
 	(void)state;
@@ -249,8 +220,6 @@ int main(void)
 		TEST(the_last_words_of_a_client_are_heard),
 		TEST(a_half_closed_client_gets_its_answer),
 		TEST(a_client_that_leaves_during_the_log_in_is_forgotten),
-		TEST(sigterm_ends_idle_sessions_with_a_word),
-		TEST(sigint_ends_everything_at_once),
 		TEST(a_port_in_use_is_told_in_clear),
 	};
 

@@ -116,6 +116,13 @@ static void wait_for_answer(PGconn *conn)
 	}
 }
 
+const char *db_error_field(const PGresult *r, int field)
+{
+	const char *value = r ? PQresultErrorField(r, field) : NULL;
+
+	return value ? value : "";
+}
+
 PGresult *db_result(PGconn *conn)
 {
 	PGresult *last = NULL, *r;
@@ -125,7 +132,12 @@ PGresult *db_result(PGconn *conn)
 		r = PQgetResult(conn);
 		if (!r)
 			return last;
-		/* As PQexec: after an error nothing follows that matters more. */
+		/* A lost connection is told once more, without the server's own reason. */
+		if (db_error_field(last, PG_DIAG_SQLSTATE)[0] &&
+			PQresultStatus(r) == PGRES_FATAL_ERROR) {
+			PQclear(r);
+			continue;
+		}
 		PQclear(last);
 		last = r;
 		if (PQresultStatus(r) == PGRES_COPY_IN || PQresultStatus(r) == PGRES_COPY_OUT)
@@ -145,13 +157,6 @@ static bool is_good(const PGresult *r)
 	ExecStatusType status = PQresultStatus(r);
 
 	return r && status != PGRES_FATAL_ERROR && status != PGRES_BAD_RESPONSE;
-}
-
-const char *db_error_field(const PGresult *r, int field)
-{
-	const char *value = r ? PQresultErrorField(r, field) : NULL;
-
-	return value ? value : "";
 }
 
 static const char *outcome_of(const PGresult *r)

@@ -96,6 +96,40 @@ const char *index_state(const char *name)
 		name);
 }
 
+void fresh_table(void)
+{
+	tell("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public AUTHORIZATION app");
+	tell("CREATE TABLE public.t (id int, v text); ALTER TABLE public.t OWNER TO app; "
+	     "INSERT INTO public.t SELECT i, 'v' || i FROM generate_series(1, 1000) i");
+}
+
+#define BUILD_LOCK 4242
+
+PGconn *hold_builds(void)
+{
+	PGconn *holder = db_connect(cluster.port, "application_name=holder");
+
+	tell("CREATE OR REPLACE FUNCTION public.slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql "
+	     "AS "
+	     "'BEGIN PERFORM pg_advisory_xact_lock_shared(%d); RETURN $1; END'",
+		BUILD_LOCK);
+	db_do(holder, "SELECT pg_advisory_lock(%d)", BUILD_LOCK);
+	return holder;
+}
+
+bool build_is_held(void)
+{
+	return ask_is("t",
+		"SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = %d "
+		"AND NOT granted",
+		BUILD_LOCK);
+}
+
+void release_builds(PGconn *holder)
+{
+	db_do(holder, "SELECT pg_advisory_unlock(%d)", BUILD_LOCK);
+}
+
 const char *fixture_url(const char *more)
 {
 	static char url[512];

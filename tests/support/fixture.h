@@ -34,8 +34,19 @@ const char *ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool ask_is(const char *answer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Runs something over that connection. */
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* "CREATE INDEX", or whatever `text` is, and "t" if the index is valid and ready, "f" if not, ""
- * if there is none. */
+/* Empties schema public of the database and makes the table t (id int, v text) with 1000 rows,
+ * which app owns. */
+void fresh_table(void);
+/*
+ * A build that takes as long as the test wants: the expression slow(id) waits while somebody holds
+ * a lock, which is in nobody else's way. hold_builds() takes it and makes the function, in schema
+ * public.
+ */
+PGconn *hold_builds(void);
+/* Some build waits for it. */
+bool build_is_held(void);
+void release_builds(PGconn *holder);
+/* "t" if the index is valid and ready, "f" if not, "" if there is none. */
 const char *index_state(const char *name);
 
 #endif

@@ -6,7 +6,8 @@ set -euo pipefail
 packages=(gcc libc6-dev make pkg-config libevent-dev libssl-dev libpq-dev libinih-dev)
 demo=(postgresql-15 postgresql-client-15 openssl nodejs npm ca-certificates)
 test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-tidy
-	libclang-rt-14-dev cppcheck shellcheck python3 python3-psycopg python3-psycopg2)
+	libclang-rt-14-dev cppcheck shellcheck python3 python3-psycopg python3-psycopg2
+	default-jdk-headless libpostgresql-jdbc-java)
 case ${1:-} in
 build) ;;
 demo) packages+=("${demo[@]}") ;;
@@ -14,11 +15,13 @@ test) packages+=("${demo[@]}" "${test[@]}") ;;
 *) echo "usage: install-deps.sh build|demo|test" >&2 && exit 2 ;;
 esac
 
-# Node often comes from elsewhere, with npm in the same package; those must not be mixed.
+# Node often comes from elsewhere, with npm in the same package; those must not be mixed. Any Java
+# that can compile will do.
 present() {
 	case $1 in
 	nodejs) command -v node >/dev/null ;;
 	npm) command -v npm >/dev/null ;;
+	default-jdk-headless) command -v javac >/dev/null && command -v java >/dev/null ;;
 	*) [[ $installed == *" $1 "* ]] ;;
 	esac
 }

@@ -143,10 +143,10 @@ static void show_reports(const struct proxy *p)
 	fclose(f);
 }
 
-/* PGASIDE_TEST_LOG names a directory in which the logs are kept. */
+/* TEST_LOG_DIR names a directory in which the logs are kept. */
 static void put_log_away(const struct proxy *p)
 {
-	const char *keep = getenv("PGASIDE_TEST_LOG");
+	const char *keep = getenv("TEST_LOG_DIR");
 	char path[512];
 
 	if (!keep) {

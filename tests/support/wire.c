@@ -347,6 +347,15 @@ static const char *field(struct slice body, char code, char *out, size_t size)
 	return out;
 }
 
+static void note_position(struct wire *w, struct slice body)
+{
+	char position[32];
+	size_t len = strlen(w->positions);
+
+	if (field(body, 'P', position, sizeof(position))[0])
+		snprintf(w->positions + len, sizeof(w->positions) - len, " @%s", position);
+}
+
 static void say_row(struct wire *w, struct slice body)
 {
 	struct slice values[16];
@@ -388,6 +397,7 @@ static void say_message(struct wire *w, char type, struct slice body)
 
 	switch (type) {
 	case 'E':
+		note_position(w, body);
 		field(body, 'M', w->error, sizeof(w->error));
 		field(body, 'D', w->detail, sizeof(w->detail));
 		say(w, "E(%s)", field(body, 'C', state, sizeof(state)));
@@ -454,7 +464,7 @@ static char read_message(struct wire *w)
 
 const char *wire_answers(struct wire *w, unsigned n_ready)
 {
-	w->text[0] = '\0';
+	w->text[0] = w->positions[0] = '\0';
 	while (n_ready > 0) {
 		char type = read_message(w);
 
@@ -470,7 +480,7 @@ const char *wire_answers(struct wire *w, unsigned n_ready)
 
 const char *wire_until(struct wire *w, const char *word)
 {
-	w->text[0] = '\0';
+	w->text[0] = w->positions[0] = '\0';
 	for (;;) {
 		size_t before = strlen(w->text);
 		const char *last = w->text + before + (before > 0);

@@ -21,12 +21,13 @@
 
 struct wire {
 	int fd;
-	struct bytes out; /* queued */
-	struct bytes in;  /* received, not read yet */
-	char text[16384]; /* the transcript */
-	char error[1024]; /* message of the last ErrorResponse */
-	char detail[512]; /* and its DETAIL */
-	uint32_t pid;	  /* of BackendKeyData */
+	struct bytes out;    /* queued */
+	struct bytes in;     /* received, not read yet */
+	char text[16384];    /* the transcript */
+	char error[1024];    /* message of the last ErrorResponse */
+	char detail[512];    /* and its DETAIL */
+	char positions[256]; /* " @18" for each error of the transcript that has one */
+	uint32_t pid;	     /* of BackendKeyData */
 	uint32_t secret;
 };
 

@@ -6,3 +6,5 @@ CREATE TABLE "users" (
 );
 --> statement-breakpoint
 CREATE INDEX "users_email_idx" ON "users" USING btree ("email");
+--> statement-breakpoint
+INSERT INTO "users" ("organization_id", "email") VALUES (1, 'first@example.org');

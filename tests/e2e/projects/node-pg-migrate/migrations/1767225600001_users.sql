@@ -6,6 +6,7 @@ CREATE TABLE users (
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX users_email_idx ON users (email);
+INSERT INTO users (organization_id, email) VALUES (1, 'first@example.org');
 
 -- Down Migration
 DROP TABLE users;

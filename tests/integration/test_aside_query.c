@@ -1,0 +1,333 @@
+/*
+ * Aside statements among others: several statements in one Query, with and without transaction
+ * control of their own, and pipelines outside of a transaction.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "talk.h"
+
+/* psql -c, a file sent whole: PostgreSQL makes one transaction of it. */
+static void a_file_without_begin(struct talk *t)
+{
+	query(t, with(t, "CREATE TABLE u (id int); CREATE INDEX",
+			 "i ON t (id); INSERT INTO t VALUES (1);"));
+	query(t, with(t, "\n-- the end\nDROP INDEX", "i;\n"));
+}
+
+static void two_indexes_among_others(struct talk *t)
+{
+	query(t, with(t, "INSERT INTO t VALUES (1); CREATE INDEX",
+			 "i ON t (id); CREATE INDEX j ON t (v); SELECT 1, 'x'"));
+}
+
+static void on_a_table_made_in_the_same_query(struct talk *t)
+{
+	query(t, with(t, "CREATE TABLE u (id int); CREATE INDEX",
+			 "u_id ON u (id); INSERT INTO u VALUES (1); SELECT * FROM u"));
+}
+
+static void on_a_column_made_in_the_same_query(struct talk *t)
+{
+	query(t, with(t, "ALTER TABLE t ADD w int; CREATE INDEX",
+			 "i ON t (w); UPDATE t SET w = id"));
+}
+
+static void an_error_before_it(struct talk *t)
+{
+	query(t, with(t, "CREATE TABLE u (id int); SELECT 1/0; CREATE INDEX", "i ON t (id)"));
+	query(t, "SELECT to_regclass('u')");
+}
+
+static void an_error_in_it(struct talk *t)
+{
+	query(t, with(t, "CREATE TABLE u (id int); /* ä€ */ CREATE INDEX",
+			 "i ON t (nope); INSERT INTO t VALUES (2)"));
+	query(t, "SELECT to_regclass('u')");
+}
+
+static void an_error_behind_it(struct talk *t)
+{
+	query(t, with(t, "CREATE TABLE u (id int); CREATE INDEX",
+			 "i ON t (id); SELECT 1; /* ä€ */ SELECT nope"));
+	query(t, "SELECT to_regclass('u')");
+}
+
+static void a_syntax_error_behind_it(struct talk *t)
+{
+	query(t, with(t, "INSERT INTO t VALUES (1); CREATE INDEX", "i ON t (id); SELEC 1"));
+	query(t, with(t, "INSERT INTO t VALUES (1); CREATE INDEX", "i ON t (id"));
+}
+
+static void empty_statements_around(struct talk *t)
+{
+	query(t, with(t, ";; ; CREATE INDEX", "i ON t (id);; ; SELECT 1;;"));
+}
+
+static void copies_around(struct talk *t)
+{
+	query(t, with(t, "COPY (SELECT 1) TO STDOUT; CREATE INDEX",
+			 "i ON t (id); COPY (SELECT 2) TO STDOUT"));
+}
+
+static void what_they_set_stays_or_goes(struct talk *t)
+{
+	query(t, with(t, "SET search_path = pg_catalog; CREATE INDEX",
+			 "i ON public.t (id); SET LOCAL work_mem = '1MB'"));
+	query(t, "SHOW search_path; SHOW work_mem");
+	query(t, with(t, "SET search_path = public; CREATE INDEX", "j ON t (id); SELECT 1/0"));
+	query(t, "SHOW search_path");
+}
+
+static void a_query_of_several_is_one_transaction(void **state)
+{
+	static const struct shape shapes[] = {
+		{"a file without BEGIN", a_file_without_begin},
+		{"two indexes among others", two_indexes_among_others},
+		{"on a table made in the same Query", on_a_table_made_in_the_same_query},
+		{"on a column made in the same Query", on_a_column_made_in_the_same_query},
+		{"an error before it", an_error_before_it},
+		{"an error in it", an_error_in_it},
+		{"an error behind it", an_error_behind_it},
+		{"empty statements around", empty_statements_around},
+		{"copies around", copies_around},
+		{"what they set stays or goes", what_they_set_stays_or_goes},
+	};
+
+	(void)state;
+	talk_compare(shapes, LENGTH(shapes));
+}
+
+static void begin_to_commit(struct talk *t)
+{
+	query(t, with(t, "BEGIN; CREATE TABLE u (id int); CREATE INDEX",
+			 "i ON t (id); INSERT INTO u VALUES (1); COMMIT;"));
+	query(t, with(t, "START TRANSACTION; DROP INDEX", "i; END; SELECT 1"));
+}
+
+static void begin_and_an_error(struct talk *t)
+{
+	query(t, with(t, "BEGIN; INSERT INTO t VALUES (1); CREATE INDEX",
+			 "i ON t (nope); INSERT INTO t VALUES (2); COMMIT"));
+	query(t, "SELECT 1");
+	query(t, "ROLLBACK");
+}
+
+static void begin_to_rollback(struct talk *t)
+{
+	query(t, with(t, "BEGIN; CREATE INDEX", "i ON t (id); ROLLBACK; SELECT 1"));
+}
+
+static void altered_in_its_own_transaction(struct talk *t)
+{
+	query(t, with(t, "BEGIN; ALTER TABLE t ADD w int; CREATE INDEX",
+			 "i ON t (w); UPDATE t SET w = 1; COMMIT; SELECT count(*) FROM t WHERE w = "
+			 "1"));
+}
+
+static void in_an_open_transaction(struct talk *t)
+{
+	query(t, "BEGIN");
+	query(t, with(t, "INSERT INTO t VALUES (1); SAVEPOINT a; CREATE INDEX",
+			 "i ON t (id); RELEASE a; SELECT 1"));
+	query(t, with(t, "CREATE INDEX", "j ON t (id); COMMIT; SELECT 1"));
+}
+
+static void in_a_failed_transaction(struct talk *t)
+{
+	query(t, "BEGIN");
+	query(t, "SELECT 1/0");
+	query(t, with(t, "SELECT 1; CREATE INDEX", "i ON t (id)"));
+	query(t, with(t, "ROLLBACK; CREATE INDEX", "i ON t (id)"));
+}
+
+static void commit_and_then(struct talk *t)
+{
+	query(t, "BEGIN");
+	query(t, "INSERT INTO t VALUES (1)");
+	query(t, with(t, "COMMIT; CREATE INDEX", "i ON t (id)"));
+}
+
+static void begin_is_left_open(struct talk *t)
+{
+	query(t, with(t, "BEGIN; CREATE INDEX", "i ON t (id)"));
+	query(t, "INSERT INTO t VALUES (1)");
+	query(t, "COMMIT");
+}
+
+static void two_transactions(struct talk *t)
+{
+	query(t, with(t, "BEGIN; CREATE INDEX",
+			 "i ON t (id); COMMIT; BEGIN; INSERT INTO t VALUES (1); COMMIT"));
+}
+
+static void a_query_with_transaction_control_keeps_its_own(void **state)
+{
+	static const struct shape shapes[] = {
+		{"BEGIN to COMMIT", begin_to_commit},
+		{"BEGIN and an error", begin_and_an_error},
+		{"BEGIN to ROLLBACK", begin_to_rollback},
+		{"altered in its own transaction", altered_in_its_own_transaction},
+		{"in an open transaction", in_an_open_transaction},
+		{"in a failed transaction", in_a_failed_transaction},
+		{"COMMIT and then", commit_and_then},
+		{"BEGIN is left open", begin_is_left_open},
+		{"two transactions", two_transactions},
+	};
+
+	(void)state;
+	talk_compare(shapes, LENGTH(shapes));
+}
+
+static void behind_others_in_a_pipeline(struct talk *t)
+{
+	parse_to_execute(t, "INSERT INTO t VALUES (1)");
+	parse_to_execute(t, create(t));
+	parse_to_execute(t, "INSERT INTO t VALUES (2)");
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
+static void behind_others_with_names(struct talk *t)
+{
+	wire_parse(t->w, "a", "SELECT $1::text");
+	wire_parse(t->w, "b", create(t));
+	wire_bind_text(t->w, "", "a", "x");
+	wire_execute(t->w, "", 0);
+	wire_bind(t->w, "p", "b", 1);
+	wire_describe(t->w, 'P', "p");
+	wire_execute(t->w, "p", 0);
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
+static void behind_an_error_in_a_pipeline(struct talk *t)
+{
+	parse_to_execute(t, "SELECT 1/0");
+	parse_to_execute(t, create(t));
+	parse_to_execute(t, "SELECT 1");
+	wire_sync(t->w);
+	parse_to_execute(t, "SELECT 2");
+	wire_sync(t->w);
+	hear(t, 2);
+}
+
+static void first_in_a_pipeline(struct talk *t)
+{
+	parse_to_execute(t, create(t));
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
+static void a_query_behind_a_pipeline_without_sync(struct talk *t)
+{
+	wire_parse(t->w, "", "SELECT 1");
+	wire_bind(t->w, "", "", 0);
+	wire_query(t->w, create(t));
+	wire_sync(t->w);
+	hear(t, 2);
+}
+
+static void a_pipeline_outside_of_a_transaction_is_cut(void **state)
+{
+	static const struct shape shapes[] = {
+		{"behind others", behind_others_in_a_pipeline},
+		{"behind others, with names", behind_others_with_names},
+		{"behind an error", behind_an_error_in_a_pipeline},
+		{"first", first_in_a_pipeline},
+		{"a Query behind a pipeline without Sync", a_query_behind_a_pipeline_without_sync},
+	};
+
+	(void)state;
+	talk_compare(shapes, LENGTH(shapes));
+}
+
+/* What is in the way of the statement is committed before it, since the transaction is nobody's. */
+static void what_is_in_the_way_is_committed_first(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	fresh_table();
+	db_fail(conn, "23505",
+		"INSERT INTO t VALUES (1); CREATE UNIQUE INDEX CONCURRENTLY i ON t "
+		"(id); INSERT INTO t VALUES (2)");
+	assert_int_equal(db_status(conn), 'I');
+	assert_string_equal(ask("SELECT count(*) FROM t"), "1001");
+	assert_string_equal(index_state("i"), "");
+}
+
+/* PostgreSQL reads the whole text before it runs any of it. */
+static void a_syntax_error_anywhere_means_that_nothing_runs(void **state)
+{
+	static const struct shape shapes[] = {
+		{"a syntax error behind it", a_syntax_error_behind_it},
+	};
+
+	(void)state;
+	talk_compare(shapes, LENGTH(shapes));
+}
+
+/* The client would send the data before it hears of anything. */
+static void a_query_that_also_takes_copy_data_is_left_to_postgres(void **state)
+{
+	struct wire *w;
+
+	(void)state;
+	fresh_table();
+	w = wire_login(proxy->port, NULL);
+	wire_query(w, "SELECT 1; CREATE INDEX CONCURRENTLY i ON t (id); COPY t FROM STDIN");
+	wire_message(w, 'd', "1\tx\n", 4);
+	wire_message(w, 'c', "", 0);
+	wire_query(w, "SELECT 2");
+	wire_send(w);
+	assert_string_equal(
+		wire_answers(w, 2), "T(1) D(1) C(SELECT 1) E(25001) Z:I T(1) D(2) C(SELECT 1) Z:I");
+}
+
+/* PostgreSQL would have refused the text, so what it leaves is our doing. */
+static void what_fails_outside_of_a_transaction_leaves_nothing(void **state)
+{
+	struct wire *w;
+
+	(void)state;
+	fresh_table();
+	tell("INSERT INTO t VALUES (1)");
+	w = wire_login(proxy->port, NULL);
+	wire_query(w, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (id); SELECT 1");
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "E(23505) Z:I");
+	assert_string_equal(index_state("i"), "");
+	wire_parse(w, "", "SELECT 1");
+	wire_bind(w, "", "", 0);
+	wire_execute(w, "", 0);
+	wire_parse(w, "", "CREATE UNIQUE INDEX CONCURRENTLY i ON t (id)");
+	wire_bind(w, "", "", 0);
+	wire_execute(w, "", 0);
+	wire_sync(w);
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "1 2 D(1) C(SELECT 1) 1 2 E(23505) Z:I");
+	assert_string_equal(index_state("i"), "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_query_of_several_is_one_transaction),
+		TEST(a_query_with_transaction_control_keeps_its_own),
+		TEST(a_pipeline_outside_of_a_transaction_is_cut),
+		TEST(what_is_in_the_way_is_committed_first),
+		TEST(a_query_that_also_takes_copy_data_is_left_to_postgres),
+		TEST(a_syntax_error_anywhere_means_that_nothing_runs),
+		TEST(what_fails_outside_of_a_transaction_leaves_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, talk_start, fixture_stop);
+}

@@ -1,0 +1,257 @@
+/*
+ * CancelRequest: it ends what the client is waiting for, whatever that is, and nothing else.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+static int start(void **state)
+{
+	(void)state;
+	return fixture_start("--auth scram");
+}
+
+static int prepare(void **state)
+{
+	(void)state;
+	fresh_table();
+	return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
+
+static void cancel(PGconn *conn)
+{
+	PGcancel *c = PQgetCancel(conn);
+	char error[256];
+
+	assert_non_null(c);
+	if (!PQcancel(c, error, sizeof(error)))
+		fail_msg("%s", error);
+	PQfreeCancel(c);
+}
+
+static bool waits_in(PGconn *conn, const char *event)
+{
+	return ask_is("1",
+		"SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event = '%s'",
+		PQbackendPID(conn), event);
+}
+
+static void an_ordinary_query_is_cancelled_at_the_server(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_send(conn, "SELECT pg_sleep(60)");
+	WAIT_FOR(waits_in(conn, "PgSleep"));
+	cancel(conn);
+	assert_string_equal(db_outcome(conn), "57014");
+	assert_int_equal(db_status(conn), 'E');
+	db_do(conn, "ROLLBACK");
+}
+
+static void an_aside_is_cancelled_and_leaves_nothing(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *holder = hold_builds();
+	PGresult *r;
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE TABLE journal ()");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	cancel(conn);
+	r = db_result(conn);
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "57014");
+	assert_string_equal(db_error_field(r, PG_DIAG_MESSAGE_PRIMARY),
+		"canceling statement due to user request");
+	PQclear(r);
+	assert_int_equal(db_status(conn), 'E');
+	assert_string_equal(index_state("i"), "");
+	db_fail(conn, "25P02", "SELECT 1");
+	db_do(conn, "ROLLBACK");
+	release_builds(holder);
+	/* And the same statement works when it is tried again. */
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("i"), "t");
+}
+
+static void an_aside_that_waits_for_a_lock_is_cancelled(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(third, "BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE");
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE "
+			     "'pgaside/%%' AND wait_event_type = 'Lock'"));
+	cancel(conn);
+	assert_string_equal(db_outcome(conn), "57014");
+	db_do(conn, "ROLLBACK");
+}
+
+static void what_is_owed_is_cancelled_after_commit(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *holder = hold_builds();
+	PGresult *r;
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_do(conn, "INSERT INTO t VALUES (4711)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	db_send(conn, "COMMIT");
+	WAIT_FOR(build_is_held());
+	cancel(conn);
+	r = db_result(conn);
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "57014");
+	assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_DETAIL), "COMMITTED"));
+	PQclear(r);
+	assert_int_equal(db_status(conn), 'I');
+	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "1");
+	assert_string_equal(index_state("i"), "");
+	release_builds(holder);
+}
+
+static void a_wrong_key_does_nothing(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *holder = hold_builds();
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	for (uint32_t secret = 0; secret < 50; secret++) {
+		struct wire *w = wire_open(proxy->port);
+
+		wire_cancel(w, (uint32_t)PQbackendPID(conn), secret);
+		wire_send(w);
+		assert_true(wire_ends(w));
+		wire_close(w);
+	}
+	assert_false(db_has_answer(conn));
+	release_builds(holder);
+	assert_string_equal(db_outcome(conn), "00000");
+	db_do(conn, "COMMIT");
+}
+
+static void a_cancel_for_another_process_reaches_the_server(void **state)
+{
+	struct proxy *other = proxy_start(fixture_url(""), NULL);
+	struct wire *w = wire_open(other->port), *c;
+
+	(void)state;
+	wire_login_as(w, "app", "secret", "app", NULL);
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"));
+	c = wire_open(proxy->port);
+	wire_cancel(c, w->pid, w->secret);
+	wire_send(c);
+	assert_true(wire_ends(c));
+	assert_string_equal(wire_answers(w, 1), "T(1) E(57014) Z:I");
+}
+
+static void a_cancel_that_comes_too_late_hits_nobody(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		db_do(conn, "BEGIN");
+		db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+		cancel(conn);
+		db_do(conn, "ROLLBACK");
+		cancel(conn);
+	}
+	/* The last one may still be on its way. */
+	db_send(conn, "SELECT 1");
+	db_outcome(conn);
+	db_do(conn, "SELECT 1");
+}
+
+/* At any moment it either comes in time or does not; either way nothing hangs, and nothing is left.
+ */
+static void a_cancel_at_any_moment_is_heard_or_comes_too_late(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	int cancelled = 0, done = 0;
+
+	(void)state;
+	db_do(conn, "INSERT INTO t SELECT i, 'v' FROM generate_series(1, 20000) i");
+	for (int i = 0; i < 40; i++) {
+		struct patience p = patience_of((unsigned)i * 2);
+		const char *outcome;
+
+		db_do(conn, "BEGIN");
+		db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+		while (!db_has_answer(conn) && patience_left(&p))
+			continue;
+		cancel(conn);
+		outcome = db_outcome(conn);
+		if (strcmp(outcome, "00000") == 0)
+			done++;
+		else if (strcmp(outcome, "57014") == 0)
+			cancelled++;
+		else
+			fail_msg("the outcome is %s", outcome);
+		db_send(conn, "ROLLBACK");
+		db_outcome(conn);
+		if (db_status(conn) != 'I')
+			db_do(conn, "ROLLBACK");
+		assert_string_equal(index_state("i"), "");
+	}
+	print_message("%d cancelled, %d done\n", cancelled, done);
+	assert_true(cancelled > 0);
+}
+
+static void a_flood_of_cancels_disturbs_nobody(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	int before = proxy_descriptors(proxy);
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct wire *w = wire_open(proxy->port);
+
+		wire_cancel(w, (uint32_t)i, (uint32_t)i);
+		wire_send(w);
+		if (i % 2)
+			assert_true(wire_ends(w));
+		wire_close(w);
+	}
+	assert_string_equal(db_text(conn, "SELECT 1"), "1");
+	WAIT_FOR(proxy_descriptors(proxy) <= before);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(an_ordinary_query_is_cancelled_at_the_server),
+		CASE(an_aside_is_cancelled_and_leaves_nothing),
+		CASE(an_aside_that_waits_for_a_lock_is_cancelled),
+		CASE(what_is_owed_is_cancelled_after_commit),
+		CASE(a_wrong_key_does_nothing),
+		CASE(a_cancel_for_another_process_reaches_the_server),
+		CASE(a_cancel_that_comes_too_late_hits_nobody),
+		CASE(a_cancel_at_any_moment_is_heard_or_comes_too_late),
+		CASE(a_flood_of_cancels_disturbs_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, start, fixture_stop);
+}

@@ -1,0 +1,277 @@
+/*
+ * What an aside depends on is lost in the middle of it: the client, the client's server process,
+ * the aside's own, the whole server. Nothing hangs, nothing is left, and pgaside goes on.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+#define ASIDE "application_name LIKE 'pgaside/%%' AND query LIKE 'CREATE %%'"
+
+static int start(void **state)
+{
+	(void)state;
+	return fixture_start("--auth scram --set restart_after_crash=on");
+}
+
+static int prepare(void **state)
+{
+	(void)state;
+	fresh_table();
+	return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
+
+/* A session whose aside is under way until the holder lets go. */
+static PGconn *begin_held(PGconn **holder)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	*holder = hold_builds();
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE TABLE journal ()");
+	db_send(conn, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	return conn;
+}
+
+static bool nothing_is_left(void)
+{
+	return ask_is("", "SELECT concat(to_regclass('i'), to_regclass('journal'))") &&
+	       ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid");
+}
+
+static void a_client_that_is_gone_takes_its_aside_with_it(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+
+	(void)state;
+	db_close(conn);
+	/* The build is cancelled, although what it waits for is still held. */
+	WAIT_FOR(nothing_is_left());
+	WAIT_FOR(ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE "
+			     "'pgaside%%'"));
+}
+
+static void a_client_that_is_gone_before_the_aside_has_begun_leaves_nothing(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 30; i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+		struct patience p = patience_of((unsigned)i * 2);
+
+		db_do(conn, "BEGIN");
+		db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+		while (!db_has_answer(conn) && patience_left(&p))
+			continue;
+		db_close(conn);
+		WAIT_FOR(nothing_is_left());
+	}
+}
+
+static void an_aside_whose_process_is_terminated_fails(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+
+	(void)state;
+	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " ASIDE);
+	assert_string_equal(db_outcome(conn), "57P01");
+	assert_int_equal(db_status(conn), 'E');
+	db_do(conn, "ROLLBACK");
+	WAIT_FOR(nothing_is_left());
+}
+
+static void an_aside_whose_process_is_cancelled_by_somebody_fails(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+
+	(void)state;
+	tell("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE " ASIDE);
+	assert_string_equal(db_outcome(conn), "57014");
+	assert_int_equal(db_status(conn), 'E');
+	db_do(conn, "ROLLBACK");
+	assert_true(nothing_is_left());
+}
+
+static void without_its_watch_an_aside_goes_on(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+
+	(void)state;
+	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+	     "'pgaside/watch'");
+	WAIT_FOR(proxy_has_logged(proxy, "event=watch_lost", NULL));
+	release_builds(holder);
+	assert_string_equal(db_outcome(conn), "00000");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("i"), "t");
+}
+
+static void a_session_whose_server_process_is_terminated_ends(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+
+	(void)state;
+	tell("SELECT pg_terminate_backend(%d)", PQbackendPID(conn));
+	assert_string_equal(db_outcome(conn), "57P01");
+	assert_int_equal(PQstatus(conn), CONNECTION_BAD);
+	WAIT_FOR(nothing_is_left());
+}
+
+static void a_server_that_crashes_during_an_aside_finds_no_trace_of_it(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder), *again;
+
+	(void)state;
+	cluster_crash(&cluster);
+	assert_string_not_equal(db_outcome(conn), "00000");
+	assert_int_equal(PQstatus(conn), CONNECTION_BAD);
+	db_close_all();
+	cluster_restart(&cluster);
+	again = db_connect(proxy->port, "");
+	assert_string_equal(db_text(again, "SELECT 1"), "1");
+	WAIT_FOR(nothing_is_left());
+	db_do(again, "BEGIN");
+	db_do(again, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_do(again, "COMMIT");
+}
+
+static void a_process_that_crashes_during_an_aside_leaves_no_trace(void **state)
+{
+	PGconn *holder, *conn = begin_held(&holder);
+	pid_t pid = (pid_t)strtol(ask("SELECT pid FROM pg_stat_activity WHERE " ASIDE), NULL, 10);
+
+	(void)state;
+	assert_true(pid > 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_string_not_equal(db_outcome(conn), "00000");
+	WAIT_FOR(db_login_error(proxy->port, "")[0] == '\0');
+	WAIT_FOR(nothing_is_left());
+}
+
+static void other_sessions_notice_nothing(void **state)
+{
+	static const char *const victims[] = {
+		"application_name LIKE 'pgaside/%' AND query LIKE 'CREATE %'",
+		"application_name = 'pgaside/watch'", "query LIKE 'SHOW role%'"};
+	PGconn *witness = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(witness, "BEGIN; CREATE TEMP TABLE x (id int)");
+	for (size_t i = 0; i < LENGTH(victims); i++) {
+		PGconn *holder, *conn = begin_held(&holder);
+
+		tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE %s", victims[i]);
+		db_do(witness, "INSERT INTO x VALUES (%d)", (int)i);
+		db_close(conn);
+		db_close(holder);
+		WAIT_FOR(nothing_is_left());
+	}
+	assert_string_equal(db_text(witness, "SELECT count(*) FROM x"), "3");
+	db_do(witness, "COMMIT");
+}
+
+/* The server has committed, but its answer is lost: what is owed must run all the same. */
+static void a_commit_whose_answer_is_lost_is_found_out(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_do(conn, "SET LOCAL synchronous_commit = on");
+	db_do(conn, "INSERT INTO t VALUES (4711)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	/* Nobody will ever confirm the COMMIT. */
+	tell("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+	tell("SELECT pg_reload_conf()");
+	WAIT_FOR(ask_is("nobody", "SHOW synchronous_standby_names"));
+	db_send(conn, "COMMIT");
+	WAIT_FOR(ask_is("SyncRep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %d",
+		PQbackendPID(conn)));
+	tell("SELECT pg_terminate_backend(%d)", PQbackendPID(conn));
+	tell("ALTER SYSTEM RESET synchronous_standby_names");
+	tell("SELECT pg_reload_conf()");
+	assert_string_not_equal(db_outcome(conn), "00000");
+	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "1");
+	WAIT_FOR(ask_is("t", "SELECT indisvalid FROM pg_index WHERE indexrelid = "
+			     "to_regclass('i')"));
+	assert_true(proxy_has_logged(proxy, "event=outcome_found", "outcome=committed"));
+}
+
+/* The server process is lost while it is committing, and has not. */
+static void a_commit_that_did_not_happen_is_found_out(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *holder = hold_builds();
+
+	(void)state;
+	db_do(conn, "CREATE TABLE late (id int); CREATE FUNCTION wait_late() RETURNS trigger "
+		    "LANGUAGE plpgsql AS 'BEGIN PERFORM slow(1); RETURN NULL; END'; "
+		    "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY "
+		    "DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_late()");
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY made ON t (v)");
+	db_do(conn, "INSERT INTO late VALUES (1)");
+	db_do(conn, "INSERT INTO t VALUES (4711)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_send(conn, "COMMIT");
+	WAIT_FOR(build_is_held());
+	tell("SELECT pg_terminate_backend(%d)", PQbackendPID(conn));
+	assert_string_not_equal(db_outcome(conn), "00000");
+	release_builds(holder);
+	WAIT_FOR(ask_is("", "SELECT to_regclass('made')"));
+	assert_true(nothing_is_left());
+	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "0");
+}
+
+/* What is owed survives the loss of its connection, as it survives that of the client. */
+static void an_owed_aside_whose_process_is_terminated_is_told_to_the_client(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *holder = hold_builds();
+	PGresult *r;
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_do(conn, "INSERT INTO t VALUES (4711)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	db_send(conn, "COMMIT");
+	WAIT_FOR(build_is_held());
+	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " ASIDE);
+	r = db_result(conn);
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "57P01");
+	assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_DETAIL), "COMMITTED"));
+	assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_HINT), "INDEX CONCURRENTLY i"));
+	PQclear(r);
+	assert_int_equal(db_status(conn), 'I');
+	WAIT_FOR(nothing_is_left());
+	release_builds(holder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_client_that_is_gone_takes_its_aside_with_it),
+		CASE(a_client_that_is_gone_before_the_aside_has_begun_leaves_nothing),
+		CASE(an_aside_whose_process_is_terminated_fails),
+		CASE(an_aside_whose_process_is_cancelled_by_somebody_fails),
+		CASE(without_its_watch_an_aside_goes_on),
+		CASE(a_session_whose_server_process_is_terminated_ends),
+		CASE(other_sessions_notice_nothing),
+		CASE(a_commit_whose_answer_is_lost_is_found_out),
+		CASE(a_commit_that_did_not_happen_is_found_out),
+		CASE(an_owed_aside_whose_process_is_terminated_is_told_to_the_client),
+		CASE(a_process_that_crashes_during_an_aside_leaves_no_trace),
+		CASE(a_server_that_crashes_during_an_aside_finds_no_trace_of_it),
+	};
+
+	return cmocka_run_group_tests(tests, start, fixture_stop);
+}

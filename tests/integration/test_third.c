@@ -1,0 +1,258 @@
+/*
+ * Other sessions that wait for what this one holds, and that an aside would wait for: a deadlock
+ * that no server can see. Each of these ends within seconds, and nobody else is kept waiting.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+static int start(void **state)
+{
+	(void)state;
+	return fixture_start("--auth scram --set deadlock_timeout=200ms");
+}
+
+static int prepare(void **state)
+{
+	(void)state;
+	fresh_table();
+	tell("SET ROLE app; CREATE TABLE other (id int); INSERT INTO other VALUES (1), (2); "
+	     "RESET ROLE");
+	return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
+
+static bool waits(PGconn *conn)
+{
+	return ask_is("t", "SELECT cardinality(pg_blocking_pids(%d)) > 0", PQbackendPID(conn));
+}
+
+/* Sends it and waits until it waits. */
+static void send_and_wait(PGconn *conn, const char *sql)
+{
+	db_send(conn, "%s", sql);
+	WAIT_FOR(waits(conn));
+}
+
+static void makes_index(PGconn *conn)
+{
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	assert_int_equal(db_status(conn), 'T');
+}
+
+static void commits_with_index(PGconn *conn)
+{
+	db_do(conn, "COMMIT");
+	assert_int_equal(db_status(conn), 'I');
+	assert_string_equal(index_state("ix"), "t");
+}
+
+static void a_session_that_waits_for_an_advisory_lock(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN; SELECT pg_advisory_xact_lock(1)");
+	send_and_wait(third, "SELECT pg_advisory_lock(1)");
+	makes_index(conn);
+	commits_with_index(conn);
+	assert_string_equal(db_outcome(third), "00000");
+}
+
+/* Not even COMMIT helps: PostgreSQL itself says 40P01 when the session builds the index. */
+static void a_session_that_waits_for_a_lock_of_the_session(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "SELECT pg_advisory_lock(1); BEGIN");
+	send_and_wait(third, "SELECT pg_advisory_lock(1)");
+	makes_index(conn);
+	db_fail(conn, "40P01", "COMMIT");
+	assert_int_equal(db_status(conn), 'I');
+	WAIT_FOR(strcmp(index_state("ix"), "") == 0);
+	db_do(conn, "SELECT pg_advisory_unlock(1)");
+	assert_string_equal(db_outcome(third), "00000");
+	db_do(conn, "BEGIN");
+	makes_index(conn);
+	commits_with_index(conn);
+}
+
+/* Two deploys at once, both through pgaside, with a lock around the migration. */
+static void a_second_migrator(void **state)
+{
+	PGconn *first = db_connect(proxy->port, "");
+	PGconn *second = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(first, "BEGIN; SELECT pg_advisory_xact_lock(1)");
+	db_do(second, "BEGIN");
+	send_and_wait(second, "SELECT pg_advisory_xact_lock(1)");
+	db_do(first, "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON t (id)");
+	commits_with_index(first);
+	assert_string_equal(db_outcome(second), "00000");
+	db_do(second, "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON t (id)");
+	commits_with_index(second);
+}
+
+static void a_session_that_waits_for_a_row(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN; UPDATE other SET id = 3 WHERE id = 1");
+	send_and_wait(third, "WITH x AS (INSERT INTO t VALUES (1, 'x')) UPDATE other SET id = 4 "
+			     "WHERE id = 1");
+	makes_index(conn);
+	commits_with_index(conn);
+	assert_string_equal(db_outcome(third), "00000");
+}
+
+static void a_session_that_waits_for_a_key(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	tell("CREATE UNIQUE INDEX other_id ON other (id)");
+	db_do(conn, "BEGIN; INSERT INTO other VALUES (5)");
+	send_and_wait(third, "INSERT INTO other VALUES (5)");
+	makes_index(conn);
+	commits_with_index(conn);
+	assert_string_equal(db_outcome(third), "23505");
+}
+
+/* It has a queue behind it, in which the aside would stand. */
+static void an_alter_table_that_waits(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN; SELECT count(*) FROM t");
+	send_and_wait(third, "ALTER TABLE t ADD COLUMN n int");
+	makes_index(conn);
+	commits_with_index(conn);
+	assert_string_equal(db_outcome(third), "00000");
+}
+
+static void an_alter_table_that_waits_before_a_second_statement(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *third = db_connect(cluster.port, "");
+
+	(void)state;
+	tell("SET ROLE app; CREATE INDEX t_old ON t (v); RESET ROLE");
+	db_do(conn, "BEGIN; SELECT count(*) FROM t");
+	db_do(conn, "DROP INDEX CONCURRENTLY t_old");
+	send_and_wait(third, "ALTER TABLE t ADD COLUMN n int");
+	db_do(conn, "REINDEX TABLE CONCURRENTLY t");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("t_old"), "");
+	assert_string_equal(db_outcome(third), "00000");
+}
+
+static bool builds(void)
+{
+	return ask_is("1", "SELECT count(*) FROM pg_stat_progress_create_index");
+}
+
+/* It begins to wait when the aside is running already: then it is found by watching. */
+static void a_session_that_begins_to_wait_during_the_build(void **state)
+{
+	static const char *const texts[] = {"SELECT pg_advisory_xact_lock(1)",
+		"ALTER TABLE other ADD COLUMN n int",
+		"SELECT count(*) FROM t, pg_advisory_lock(1)"};
+
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+		PGconn *third = db_connect(cluster.port, "");
+		PGconn *writer = db_connect(cluster.port, "");
+
+		prepare(state);
+		db_do(writer, "BEGIN; INSERT INTO t VALUES (1, 'x')");
+		db_do(conn, "BEGIN; SELECT pg_advisory_xact_lock(1); INSERT INTO other VALUES (5)");
+		db_send(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+		WAIT_FOR(builds());
+		db_do(third, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+		send_and_wait(third, texts[i]);
+		db_do(writer, "COMMIT");
+		assert_string_equal(db_outcome(conn), "00000");
+		db_send(conn, "COMMIT");
+		assert_string_equal(db_outcome(third), "00000");
+		db_do(third, "COMMIT");
+		assert_string_equal(db_outcome(conn), "00000");
+		assert_string_equal(index_state("ix"), "t");
+		db_close_all();
+	}
+}
+
+/* The aside waits for a writer for as long as it likes; the altered table is free before. */
+static void an_altered_table_is_not_kept_from_others(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *writer = db_connect(cluster.port, "");
+	PGconn *reader = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(writer, "BEGIN; INSERT INTO t VALUES (1, 'x')");
+	db_do(conn, "BEGIN; ALTER TABLE other ADD COLUMN n int");
+	makes_index(conn);
+	send_and_wait(reader, "SELECT count(*) FROM other");
+	db_send(conn, "COMMIT");
+	assert_string_equal(db_outcome(reader), "00000");
+	db_do(reader, "INSERT INTO other VALUES (3)");
+	WAIT_FOR(builds());
+	assert_false(db_has_answer(conn));
+	db_do(writer, "COMMIT");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_string_equal(index_state("ix"), "t");
+}
+
+/* An ordinary wait for somebody who has nothing to do with this session. */
+static void a_writer_is_waited_for(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGconn *writer = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(writer, "BEGIN; INSERT INTO t VALUES (1, 'x')");
+	db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+	db_send(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	WAIT_FOR(builds());
+	for (struct patience p = patience_of(300); patience_left(&p);)
+		assert_false(db_has_answer(conn));
+	db_do(writer, "COMMIT");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_string_equal(index_state("ix"), "t");
+	db_do(conn, "COMMIT");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_session_that_waits_for_an_advisory_lock),
+		CASE(a_session_that_waits_for_a_lock_of_the_session),
+		CASE(a_second_migrator),
+		CASE(a_session_that_waits_for_a_row),
+		CASE(a_session_that_waits_for_a_key),
+		CASE(an_alter_table_that_waits),
+		CASE(an_alter_table_that_waits_before_a_second_statement),
+		CASE(a_session_that_begins_to_wait_during_the_build),
+		CASE(an_altered_table_is_not_kept_from_others),
+		CASE(a_writer_is_waited_for),
+	};
+
+	return cmocka_run_group_tests(tests, start, fixture_stop);
+}
