@@ -340,6 +340,13 @@ void gate_owe(struct session *s)
 
 	if (!may_do_it(g))
 		fail_not_owned(s);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.n_names > 1)
+		gate_fail(s, "0A000",
+			"DROP INDEX CONCURRENTLY does not support dropping multiple objects", NULL,
+			NULL);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.cascade)
+		gate_fail(
+			s, "0A000", "DROP INDEX CONCURRENTLY does not support CASCADE", NULL, NULL);
 	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
 		ask_for_partition(s);
 	else if (g->unit.kind != STATEMENT_CREATE_INDEX)

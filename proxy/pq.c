@@ -45,7 +45,18 @@ static void put_field(struct bytes *body, char code, const char *value)
 	bytes_put_u8(body, 0);
 }
 
-static void put_fields(struct bytes *body, const PGresult *r)
+/* The end of another session is no more than an error to the client's: FATAL would make its driver
+ * give up. */
+static const char *severity(const PGresult *r, char code)
+{
+	const char *plain = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (plain && (strcmp(plain, "FATAL") == 0 || strcmp(plain, "PANIC") == 0))
+		return "ERROR";
+	return PQresultErrorField(r, code);
+}
+
+static void put_fields(struct bytes *body, const PGresult *r, bool error)
 {
 	static const char order[] = {PG_DIAG_SEVERITY, PG_DIAG_SEVERITY_NONLOCALIZED,
 		PG_DIAG_SQLSTATE, PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_MESSAGE_DETAIL,
@@ -55,7 +66,8 @@ static void put_fields(struct bytes *body, const PGresult *r)
 		PG_DIAG_SOURCE_FILE, PG_DIAG_SOURCE_LINE, PG_DIAG_SOURCE_FUNCTION};
 
 	for (size_t i = 0; i < sizeof(order); i++)
-		put_field(body, order[i], PQresultErrorField(r, order[i]));
+		put_field(body, order[i],
+			error && i < 2 ? severity(r, order[i]) : PQresultErrorField(r, order[i]));
 	bytes_put_u8(body, 0);
 }
 
@@ -67,7 +79,7 @@ static void on_notice(void *arg, const PGresult *r)
 	if (!pq->events.notice)
 		return;
 	bytes_init(&body, ERROR_BODY_MAX);
-	put_fields(&body, r);
+	put_fields(&body, r, false);
 	if (!bytes_failed(&body))
 		pq->events.notice(pq->owner, bytes_view(&body));
 	bytes_release(&body);
@@ -166,7 +178,7 @@ static void describe_error(const struct pq *pq, struct pq_result *out, struct by
 	const char *state = pq->result ? PQresultErrorField(pq->result, PG_DIAG_SQLSTATE) : NULL;
 
 	if (state) {
-		put_fields(body, pq->result);
+		put_fields(body, pq->result, true);
 		strncpy(out->sqlstate, state, 5);
 	} else {
 		put_lost(body, PQerrorMessage(pq->conn));

@@ -26,6 +26,7 @@ struct thread {
 };
 
 #define LAST_WORDS_MS 1000u
+#define LAST_ROUNDS 8
 
 _Static_assert(
 	sizeof(struct worker_message) <= 512, "a message must fit into one atomic pipe write");
@@ -159,6 +160,10 @@ static void *run(void *arg)
 	struct thread *t = arg;
 
 	event_base_loop(t->worker.base, EVLOOP_NO_EXIT_ON_EMPTY);
+	/* What was put off to the loop, such as freeing a session and its password, is still done.
+	 */
+	for (int i = 0; i < LAST_ROUNDS; i++)
+		event_base_loop(t->worker.base, EVLOOP_NONBLOCK);
 	while (write(t->worker.shared->ended_fd, "", 1) < 0 && errno == EINTR)
 		continue;
 	return NULL;

@@ -235,6 +235,7 @@ static void an_error_without_any_field_has_none(void **state)
 	assert_false(error_field(slice_of(WIRE("C")), 'C', &value));
 	assert_false(error_field(slice_of(WIRE("C42P01")), 'C', &value));
 	assert_false(error_field(slice_of(WIRE("SERROR\0\0C42P01\0")), 'C', &value));
+	assert_false(error_field(slice_of(WIRE("SERROR\0\0x\0C42P01\0\0")), 'C', &value));
 	assert_true(error_field(slice_of(WIRE("C\0\0")), 'C', &value));
 	assert_int_equal(value.len, 0);
 }
