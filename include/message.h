@@ -111,6 +111,7 @@ void message_end(struct bytes *b, size_t place);
 /* A message without a body: Sync, Flush, Terminate, CopyDone, .. */
 void message_put_empty(struct bytes *b, char type);
 void message_put_query(struct bytes *b, const char *sql);
+void message_put_query_slice(struct bytes *b, struct slice sql);
 void message_put_parse(struct bytes *b, const char *name, const char *sql);
 /* Bind without result formats (all text); `values` are text parameters, NULL for a NULL. */
 void message_put_bind(struct bytes *b, const char *portal, const char *name,

@@ -194,12 +194,18 @@ void message_put_empty(struct bytes *b, char type)
 	message_end(b, message_begin(b, type));
 }
 
-void message_put_query(struct bytes *b, const char *sql)
+void message_put_query_slice(struct bytes *b, struct slice sql)
 {
 	size_t place = message_begin(b, 'Q');
 
-	bytes_put_cstr(b, sql);
+	bytes_put_slice(b, sql);
+	bytes_put_u8(b, 0);
 	message_end(b, place);
+}
+
+void message_put_query(struct bytes *b, const char *sql)
+{
+	message_put_query_slice(b, slice_str(sql));
 }
 
 void message_put_parse(struct bytes *b, const char *name, const char *sql)

@@ -305,16 +305,12 @@ static void let_go(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct bytes message;
-	size_t place;
 
 	if (g->extended) {
 		relay_send_server(s, &g->head);
 	} else {
 		bytes_init(&message, bytes_length(&g->text) + 16);
-		place = message_begin(&message, 'Q');
-		bytes_put_slice(&message, bytes_view(&g->text));
-		bytes_put_u8(&message, 0);
-		message_end(&message, place);
+		message_put_query_slice(&message, bytes_view(&g->text));
 		relay_send_server(s, &message);
 		bytes_release(&message);
 	}

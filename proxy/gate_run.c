@@ -22,7 +22,6 @@ static void deliver(struct session *s, struct slice body, bool original)
 	struct gate *g = s->gate;
 	struct bytes message;
 	struct slice text = gate_unit_text(g);
-	size_t place;
 
 	if (body.data != bytes_view(&g->error).data) {
 		bytes_clear(&g->error);
@@ -38,10 +37,7 @@ static void deliver(struct session *s, struct slice body, bool original)
 	} else if (g->extended) {
 		bytes_put_slice(&message, bytes_view(&g->head));
 	} else {
-		place = message_begin(&message, 'Q');
-		bytes_put_slice(&message, text);
-		bytes_put_u8(&message, 0);
-		message_end(&message, place);
+		message_put_query_slice(&message, text);
 	}
 	relay_send_server(s, &message);
 	bytes_release(&message);
@@ -188,8 +184,6 @@ static void run_inline(struct session *s, const char *why)
 static void block_committed(struct session *s)
 {
 	struct gate *g = s->gate;
-	struct bytes message;
-	size_t place;
 
 	g->block_open = false;
 	if (!g->inquiry.failed) {
@@ -197,12 +191,7 @@ static void block_committed(struct session *s)
 		gate_run_unit(s);
 		return;
 	}
-	bytes_init(&message, 256u * 1024);
-	place = message_begin(&message, 'E');
-	bytes_put_slice(&message, bytes_view(&g->inquiry.error));
-	message_end(&message, place);
-	session_tell(s, &message);
-	bytes_release(&message);
+	gate_tell_error(s, bytes_view(&g->inquiry.error));
 	g->failed = true;
 	gate_unit_done(s);
 }

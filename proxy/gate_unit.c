@@ -162,13 +162,9 @@ static void send_query(struct session *s)
 {
 	struct slice text = gate_unit_text(s->gate);
 	struct bytes message;
-	size_t place;
 
 	bytes_init(&message, text.len + 16);
-	place = message_begin(&message, 'Q');
-	bytes_put_slice(&message, text);
-	bytes_put_u8(&message, 0);
-	message_end(&message, place);
+	message_put_query_slice(&message, text);
 	gate_enter(s, GATE_UNIT);
 	relay_send_server(s, &message);
 	bytes_release(&message);
