@@ -36,7 +36,7 @@ static bool worth_another_try(const struct aside *a)
 	const struct aside_job *j = &a->job;
 
 	if (a->cancelled || j->told || (j->mode == ASIDE_NOW && j->in_the_way) ||
-		j->tries >= a->worker->shared->config->aside_retries)
+		j->tries >= a->target.snapshot->config.aside_retries)
 		return false;
 	return strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0 ||
 	       met_a_leftover(a);
@@ -148,8 +148,8 @@ void aside_clean_up(struct aside *a)
 		finish(a);
 		return;
 	}
-	if (a->worker->shared->config->cleanup_timeout_ms > 0)
-		timer_start(a->limit_timer, a->worker->shared->config->cleanup_timeout_ms);
+	if (a->target.snapshot->config.cleanup_timeout_ms > 0)
+		timer_start(a->limit_timer, a->target.snapshot->config.cleanup_timeout_ms);
 	aside_watch_start(a);
 	if (pq_is_connected(a->aside)) {
 		aside_clean_up_on(a);

@@ -26,7 +26,7 @@ static bool is_cic(const struct aside *a)
 /* An INVALID index of the wanted name on the wanted table: what an earlier build has left. */
 static bool has_leftover(const struct aside *a)
 {
-	return is_cic(a) && a->worker->shared->config->repair_invalid && a->job.named_index != 0 &&
+	return is_cic(a) && a->target.snapshot->config.repair_invalid && a->job.named_index != 0 &&
 	       !a->job.named_valid && a->job.named_table == a->job.relation &&
 	       a->job.repairs < MAX_REPAIRS;
 }

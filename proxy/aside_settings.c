@@ -104,7 +104,7 @@ static void put_timeout(struct aside *a, const char *name, unsigned ms)
 
 static void compare(struct aside *a, const struct pq_result *r)
 {
-	const struct config *config = a->worker->shared->config;
+	const struct config *config = &a->target.snapshot->config;
 	struct cursor c = cursor_over(bytes_view(&a->job.settings));
 	struct slice name, value;
 

@@ -253,6 +253,19 @@ bool config_check(const struct config *c, struct err *e)
 	return true;
 }
 
+void config_keep_fixed(struct config *c, const struct config *running,
+	void (*told)(const char *name, void *arg), void *arg)
+{
+	for (size_t i = 0; i < setting_count; i++) {
+		const struct setting *s = &setting_table[i];
+
+		if (!s->fixed || setting_is_same(s, c, running))
+			continue;
+		told(s->name, arg);
+		setting_copy(s, c, running);
+	}
+}
+
 unsigned config_workers(const struct config *c)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -314,7 +327,7 @@ void config_print_help(void)
 
 		print_flag(s);
 		print_value(s);
-		printf("\n        %s%s%s%s\n", s->help, *s->initial ? " (default " : "", s->initial,
-			*s->initial ? ")" : "");
+		printf("\n        %s%s%s%s%s\n", s->help, *s->initial ? " (default " : "",
+			s->initial, *s->initial ? ")" : "", s->fixed ? "; needs a restart" : "");
 	}
 }

@@ -103,7 +103,7 @@ void config_release(struct config *c);
  * ';' or '#', optionally a section [pgaside]. An unknown key, a bad value or an unreadable file:
  * false, and the text of `e` names file and line.
  *
- * On the main thread, before there is another: the INI library is set up by global variables.
+ * On the main thread only: the INI library is set up by global variables.
  */
 bool config_read_file(struct config *c, const char *path, struct err *e);
 /* Reads PGASIDE_* variables; the text of `e` names the variable. An unknown PGASIDE_ name is an
@@ -122,6 +122,12 @@ int config_read_arguments(struct config *c, int argc, char *const *argv, struct 
 int config_read_flag(struct config *c, int argc, char *const *argv, int at, struct err *e);
 /* What depends on more than one setting: a TLS mode without certificate, an empty upstream, ... */
 bool config_check(const struct config *c, struct err *e);
+/*
+ * What cannot change while pgaside runs becomes in `c` what it is in `running`; `told` is called
+ * for each setting that was to be another.
+ */
+void config_keep_fixed(struct config *c, const struct config *running,
+	void (*told)(const char *name, void *arg), void *arg);
 /* How many worker threads to start: what is set, or one per CPU and at most 4. */
 unsigned config_workers(const struct config *c);
 /* Replaces a string of the config, wiping the old one. False without memory. */

@@ -58,13 +58,13 @@ const struct setting setting_table[] = {
 		.help = "the PostgreSQL server: a libpq connection URI or keyword string"},
 	{STRING(aside_upstream, "URL"), .initial = "",
 		.help = "where asides connect, if upstream is a pooler; empty: upstream"},
-	{STRING(listen_addr, "ADDRESSES"), .initial = "127.0.0.1",
+	{STRING(listen_addr, "ADDRESSES"), .initial = "127.0.0.1", .fixed = true,
 		.help = "TCP addresses to listen on, comma separated; empty: none"},
 	{AT(listen_port), .kind = SETTING_PORT, .initial = "6432", .highest = UINT16_MAX,
-		.help = "TCP port; 0: any free one"},
-	{STRING(unix_socket_dir, "DIRECTORY"), .initial = "",
+		.fixed = true, .help = "TCP port; 0: any free one"},
+	{STRING(unix_socket_dir, "DIRECTORY"), .initial = "", .fixed = true,
 		.help = "also listen on a unix socket in this directory; empty: no"},
-	{NUMBER(workers, 0, 64), .initial = "0",
+	{NUMBER(workers, 0, 64), .initial = "0", .fixed = true,
 		.help = "worker threads; 0: one per CPU, at most 4"},
 
 	{WORD(client_tls_sslmode, tls_words), .initial = "disable",
@@ -153,6 +153,51 @@ bool config_set_string(char **field, const char *value)
 		explicit_bzero(*field, strlen(*field));
 	free(*field);
 	*field = copy;
+	return true;
+}
+
+static bool is_string(const struct setting *s)
+{
+	return s->kind == SETTING_STRING || s->kind == SETTING_WORD_STRING;
+}
+
+static size_t field_size(const struct setting *s)
+{
+	switch (s->kind) {
+	case SETTING_STRING:
+	case SETTING_WORD_STRING:
+		return sizeof(char *);
+	case SETTING_PORT:
+		return sizeof(uint16_t);
+	case SETTING_SIZE:
+		return sizeof(size_t);
+	case SETTING_BOOL:
+		return sizeof(bool);
+	case SETTING_NUMBER:
+	case SETTING_TIME:
+	case SETTING_WORD:
+		return sizeof(unsigned);
+	}
+	return 0;
+}
+
+bool setting_is_same(const struct setting *s, const struct config *a, const struct config *b)
+{
+	const void *in_a = (const char *)a + s->offset, *in_b = (const char *)b + s->offset;
+
+	if (is_string(s))
+		return strcmp(*(char *const *)in_a, *(char *const *)in_b) == 0;
+	return memcmp(in_a, in_b, field_size(s)) == 0;
+}
+
+bool setting_copy(const struct setting *s, struct config *to, const struct config *from)
+{
+	void *field = (char *)to + s->offset;
+	const void *value = (const char *)from + s->offset;
+
+	if (is_string(s))
+		return config_set_string(field, *(char *const *)value);
+	memcpy(field, value, field_size(s));
 	return true;
 }
 

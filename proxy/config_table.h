@@ -28,6 +28,7 @@ struct setting_word {
 struct setting {
 	const char *name;
 	enum setting_kind kind;
+	bool fixed;		  /* cannot change while pgaside runs */
 	size_t offset;		  /* of the field in struct config */
 	const char *initial;	  /* the default, as it would stand in the file */
 	uint64_t lowest, highest; /* in the unit of the field */
@@ -43,6 +44,9 @@ extern const size_t setting_count;
 
 /* NULL when there is none of that name; `len` bytes count. */
 const struct setting *setting_find(const char *name, size_t len);
+bool setting_is_same(const struct setting *s, const struct config *a, const struct config *b);
+/* Copies the field; false without memory. */
+bool setting_copy(const struct setting *s, struct config *to, const struct config *from);
 /* Reads `value` into the field. False when it is bad; the text of `e` begins with `place`. */
 bool setting_set(struct config *c, const struct setting *s, const char *value, const char *place,
 	struct err *e);

@@ -133,8 +133,8 @@ static void undo(struct session *s)
 
 	bytes_clear(&g->error);
 	wait_in(s, GATE_SETTLING);
-	if (s->worker->shared->config->undo_timeout_ms > 0)
-		timer_start(g->undo_timer, s->worker->shared->config->undo_timeout_ms);
+	if (s->snapshot->config.undo_timeout_ms > 0)
+		timer_start(g->undo_timer, s->snapshot->config.undo_timeout_ms);
 	settle_rolled_back(g->settlement);
 }
 

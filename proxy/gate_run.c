@@ -80,7 +80,7 @@ static void put_notice(struct session *s, struct bytes *out, const char *text)
 {
 	struct report notice = {.severity = "NOTICE", .sqlstate = "00000", .message = text};
 
-	if (s->worker->shared->config->notify == NOTIFY_NOTICE && text && !s->gate->quiet)
+	if (s->snapshot->config.notify == NOTIFY_NOTICE && text && !s->gate->quiet)
 		message_put_report(out, &notice);
 }
 
@@ -217,7 +217,7 @@ static void conflict(struct session *s)
 		gate_owe(s); /* if it would work, the block is committed for it */
 		return;
 	}
-	switch (s->worker->shared->config->conflict) {
+	switch (s->snapshot->config.conflict) {
 	case CONFLICT_AT_COMMIT:
 		gate_owe(s);
 		break;
@@ -265,7 +265,7 @@ static bool may_use_what_is_new(const struct session *s)
 	struct slice state;
 
 	if (g->facts.status != 'T' || !g->facts.exists || g->unit.kind != STATEMENT_CREATE_INDEX ||
-		!g->found.temporary || s->worker->shared->config->conflict != CONFLICT_AT_COMMIT ||
+		!g->found.temporary || s->snapshot->config.conflict != CONFLICT_AT_COMMIT ||
 		!error_field(bytes_view(&g->error), 'C', &state))
 		return false;
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -339,10 +339,9 @@ static void start_aside(struct session *s)
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 }
 
-static bool set_target(
-	struct session *s, const struct upstream *upstream, const struct upstream_route *route)
+static bool set_target(struct session *s, const struct upstream_route *route)
 {
-	return target_init(&s->gate->target, upstream, route, bytes_view(&s->startup),
+	return target_init(&s->gate->target, s->snapshot, route, bytes_view(&s->startup),
 		bytes_view(&s->password));
 }
 
@@ -355,7 +354,7 @@ static void on_found(
 	conn_free(c);
 	if (!c)
 		gate_fail(s, e->sqlstate, e->text, "aside_upstream cannot be reached.", NULL);
-	else if (!set_target(s, s->worker->shared->aside_upstream, route))
+	else if (!set_target(s, route))
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 	else
 		start_aside(s);
@@ -368,17 +367,18 @@ static void on_found(
  */
 static void find_target(struct session *s)
 {
-	struct shared *shared = s->worker->shared;
+	const struct snapshot *sn = s->snapshot;
 
 	if (s->gate->target.user) {
 		start_aside(s);
-	} else if (shared->aside_upstream == shared->upstream) {
-		if (set_target(s, shared->upstream, &s->route))
+	} else if (sn->aside_upstream == &sn->upstream) {
+		if (set_target(s, &s->route))
 			start_aside(s);
 		else
 			gate_fail(s, "53200", "out of memory", NULL, NULL);
 	} else {
-		s->gate->finding = upstream_connect(s->worker, shared->aside_upstream, on_found, s);
+		s->gate->finding = upstream_connect(s->worker, sn->aside_upstream,
+			sn->config.server_connect_timeout_ms, on_found, s);
 		if (!s->gate->finding)
 			gate_fail(s, "53200", "out of memory", NULL, NULL);
 	}

@@ -206,7 +206,7 @@ static void begin_block(struct session *s)
 /* Where PostgreSQL would have refused the statement, what it leaves when it fails is our doing. */
 static bool is_guarded(const struct session *s)
 {
-	return s->worker->shared->config->native == NATIVE_GUARD || s->gate->own_block ||
+	return s->snapshot->config.native == NATIVE_GUARD || s->gate->own_block ||
 	       s->gate->portal_lost;
 }
 

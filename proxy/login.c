@@ -68,14 +68,14 @@ static void send_server(struct session *s, struct bytes *message)
 
 static bool may_ask_in_clear(const struct session *s)
 {
-	return s->worker->shared->config->allow_cleartext == ALLOW_ALWAYS ||
-	       conn_is_tls(s->client) || conn_is_local(s->client);
+	return s->snapshot->config.allow_cleartext == ALLOW_ALWAYS || conn_is_tls(s->client) ||
+	       conn_is_local(s->client);
 }
 
 static bool may_log_in_without_password(const struct session *s)
 {
-	return s->worker->shared->config->allow_passwordless == ALLOW_ALWAYS ||
-	       s->login->answered || conn_is_local(s->client);
+	return s->snapshot->config.allow_passwordless == ALLOW_ALWAYS || s->login->answered ||
+	       conn_is_local(s->client);
 }
 
 static void expect_password(struct session *s);
@@ -263,7 +263,7 @@ static void on_sasl_final(struct session *s, struct slice data)
 
 static void log_in_done(struct session *s)
 {
-	const struct config *config = s->worker->shared->config;
+	const struct config *config = &s->snapshot->config;
 	char user[64], database[64], app[64], quoted[3][160];
 
 	timer_stop(s->timer);
@@ -389,7 +389,7 @@ static void on_connected(
 {
 	struct session *s = owner;
 	char quoted[600];
-	const struct config *config = s->worker->shared->config;
+	const struct config *config = &s->snapshot->config;
 	struct conn_tcp_options tcp = {config->tcp_keepalive, config->tcp_keepidle,
 		config->tcp_keepintvl, config->tcp_keepcnt, config->tcp_user_timeout_ms};
 
@@ -413,7 +413,8 @@ static void on_connected(
 static void connect_server(struct session *s)
 {
 	session_enter(s, SESSION_CONNECTING);
-	s->connecting = upstream_connect(s->worker, s->worker->shared->upstream, on_connected, s);
+	s->connecting = upstream_connect(s->worker, &s->snapshot->upstream,
+		s->snapshot->config.server_connect_timeout_ms, on_connected, s);
 	if (!s->connecting)
 		refuse(s, "53200", "out of memory");
 }
@@ -470,7 +471,7 @@ void login_begin(struct session *s)
 			 is_true(replication);
 	if (s->replication || switched_off(s))
 		s->aside = false;
-	if (s->worker->shared->config->private_password[0]) {
+	if (s->snapshot->config.private_password[0]) {
 		session_enter(s, SESSION_PASSWORD);
 		ask_client(s);
 	} else {
@@ -490,7 +491,7 @@ static bool same_secret(struct slice shown, const char *expected)
 
 static void check_private_password(struct session *s)
 {
-	const struct config *config = s->worker->shared->config;
+	const struct config *config = &s->snapshot->config;
 	char user[64];
 	struct err e;
 

@@ -20,6 +20,9 @@ struct options {
 	bool is_run;
 	bool help;
 	int rest; /* the first word behind the flags */
+	int argc;
+	char *const *argv;
+	char **environment; /* owned: the variables as pgaside was started with; strings borrowed */
 };
 
 static int fail(const struct err *e)
@@ -61,6 +64,7 @@ static void print_command_help(bool is_run)
 		fputs("pgaside serve [flags]\n"
 		      "\n"
 		      "Serves until SIGTERM (running asides may finish) or SIGINT (at once).\n"
+		      "SIGHUP reads settings and certificates again, for new sessions.\n"
 		      "\n",
 			stdout);
 	fputs("  --config FILE\n"
@@ -116,18 +120,17 @@ static int read_flag(
 }
 
 /* Reads the flags behind the command's name into `o` and `c`. */
-static bool read_flags(
-	struct options *o, struct config *c, int argc, char *const *argv, struct err *e)
+static bool read_flags(struct options *o, struct config *c, struct err *e)
 {
 	int at = 2;
 
 	o->n_names = 0;
-	while (at < argc && argv[at][0] == '-' && !o->help) {
-		if (strcmp(argv[at], "--") == 0) {
+	while (at < o->argc && o->argv[at][0] == '-' && !o->help) {
+		if (strcmp(o->argv[at], "--") == 0) {
 			at++;
 			break;
 		}
-		at = read_flag(o, c, argc, argv, at, e);
+		at = read_flag(o, c, o->argc, o->argv, at, e);
 		if (at == 0)
 			return false;
 	}
@@ -136,23 +139,23 @@ static bool read_flags(
 }
 
 /* Flags are read twice: they say which file is read before they are heard. */
-static bool load(struct options *o, struct config *c, int argc, char *const *argv, struct err *e)
+static bool read_settings(struct options *o, struct config *c, struct err *e)
 {
 	struct config scratch;
 	bool ok;
 
 	config_init(&scratch);
-	ok = read_flags(o, &scratch, argc, argv, e);
+	ok = read_flags(o, &scratch, e);
 	config_release(&scratch);
 	if (!ok || o->help)
 		return ok;
 	if (o->config_path && !config_read_file(c, o->config_path, e))
 		return false;
-	return config_read_environment(c, environ, e) && read_flags(o, c, argc, argv, e);
+	return config_read_environment(c, o->environment, e) && read_flags(o, c, e);
 }
 
 /* A URL as drivers have them becomes one that libpq can read. */
-static bool make_readable(char **setting, const char *name, struct err *e)
+static bool make_readable(const struct options *o, char **setting, const char *name, struct err *e)
 {
 	struct err why;
 	char *readable;
@@ -160,7 +163,7 @@ static bool make_readable(char **setting, const char *name, struct err *e)
 
 	if (!**setting)
 		return true;
-	readable = url_to_upstream(*setting, environ, &why);
+	readable = url_to_upstream(*setting, o->environment, &why);
 	if (!readable)
 		return err_set(e, "F0000", "%s %s", name, why.text);
 	ok = config_set_string(setting, readable);
@@ -177,59 +180,102 @@ static void set_log_level(const struct config *c)
 		log_set_level(level);
 }
 
+static bool load(struct options *o, struct config *c, struct err *e)
+{
+	config_init(c);
+	if (o->is_run) {
+		/* The command's own output matters here. */
+		c->log_connections = false;
+		c->log_disconnections = false;
+	}
+	return read_settings(o, c, e) &&
+	       (o->help || make_readable(o, &c->aside_upstream, "aside_upstream", e));
+}
+
+/* What is needed to serve everybody. Takes over what `c` owns. */
+static struct snapshot *snapshot_of(const struct options *o, struct config *c, struct err *e)
+{
+	struct snapshot *s = NULL;
+
+	if (make_readable(o, &c->upstream, "upstream", e))
+		s = snapshot_new(c, e);
+	if (s)
+		set_log_level(&s->config);
+	return s;
+}
+
+static struct snapshot *load_again(void *arg, struct err *e)
+{
+	struct options *o = arg;
+	struct snapshot *s = NULL;
+	struct config c;
+
+	if (load(o, &c, e))
+		s = snapshot_of(o, &c, e);
+	config_release(&c);
+	return s;
+}
+
+static void stop(struct server *s, const char *signal_name, unsigned grace_ms)
+{
+	log_event(LOG_LEVEL_INFO, "stopping", "signal=%s grace_ms=%u", signal_name, grace_ms);
+	server_stop(s, grace_ms);
+}
+
 static void on_signal(struct server *s, int signo, void *arg)
 {
-	const struct config *c = arg;
+	struct err e;
 
+	(void)arg;
 	switch (signo) {
 	case SIGTERM:
-		log_event(LOG_LEVEL_INFO, "stopping", "signal=SIGTERM grace_ms=%u",
-			c->shutdown_timeout_ms);
-		server_stop(s, c->shutdown_timeout_ms);
+		stop(s, "SIGTERM", server_config(s)->shutdown_timeout_ms);
 		break;
 	case SIGINT:
-		log_event(LOG_LEVEL_INFO, "stopping", "signal=SIGINT grace_ms=0");
-		server_stop(s, 0);
+		stop(s, "SIGINT", 0);
 		break;
 	case SIGHUP:
-		log_event(LOG_LEVEL_WARNING, "reload",
-			"reason=\"settings cannot be changed while pgaside runs\"");
+		server_reload(s, &e);
 		break;
 	default:
 		break;
 	}
 }
 
-static int serve(struct config *c, const struct options *o, char *const *argv)
+static int serve(struct config *c, struct options *o)
 {
+	const struct server_owner owner = {on_signal, load_again, o};
+	struct snapshot *snapshot;
 	struct server *s;
 	struct err e;
 
-	if (argv[o->rest]) {
-		err_set(&e, "F0000", "serve: unexpected word \"%s\"", argv[o->rest]);
+	if (o->argv[o->rest]) {
+		err_set(&e, "F0000", "serve: unexpected word \"%s\"", o->argv[o->rest]);
 		return fail(&e);
 	}
-	if (!config_check(c, &e) || !make_readable(&c->upstream, "upstream", &e))
-		return fail(&e);
 	signal(SIGPIPE, SIG_IGN);
+	snapshot = snapshot_of(o, c, &e);
+	if (!snapshot)
+		return fail(&e);
 	pq_forget_environment();
-	s = server_new(c, &e);
+	s = server_new(snapshot, &e);
+	snapshot_release(snapshot);
 	if (!s) {
 		fail(&e);
 		return EXIT_FAILURE;
 	}
-	server_loop(s, on_signal, c);
+	server_loop(s, &owner);
 	server_free(s);
 	return EXIT_SUCCESS;
 }
 
-static int run(struct config *c, const struct options *o, char *const *argv)
+static int run(struct config *c, const struct options *o)
 {
 	struct run_command command = {
-		.argv = argv + o->rest,
+		.argv = o->argv + o->rest,
 		.names = o->names,
 		.n_names = o->n_names,
-		.environment = environ,
+		.environment = o->environment,
 	};
 	struct err e;
 
@@ -240,38 +286,42 @@ static int run(struct config *c, const struct options *o, char *const *argv)
 	return run_command(c, &command);
 }
 
-static int start(struct options *o, int argc, char *const *argv)
+static int start(struct options *o)
 {
 	struct config c;
 	struct err e;
 	int status;
 
-	config_init(&c);
-	if (o->is_run) {
-		/* The command's own output matters here. */
-		c.log_connections = false;
-		c.log_disconnections = false;
-	}
-	if (!load(o, &c, argc, argv, &e)) {
+	if (!load(o, &c, &e)) {
 		status = fail(&e);
 	} else if (o->help) {
 		print_command_help(o->is_run);
 		status = EXIT_SUCCESS;
-	} else if (!make_readable(&c.aside_upstream, "aside_upstream", &e)) {
-		status = fail(&e);
 	} else {
 		set_log_level(&c);
-		c.workers = config_workers(&c);
-		status = o->is_run ? run(&c, o, argv) : serve(&c, o, argv);
+		status = o->is_run ? run(&c, o) : serve(&c, o);
 	}
 	config_release(&c);
 	return status;
 }
 
+/* Some variables are taken out of the environment later, and all are read again on SIGHUP. */
+static bool keep_environment(struct options *o)
+{
+	size_t n = 0;
+
+	while (environ[n])
+		n++;
+	o->environment = calloc(n + 1, sizeof(*o->environment));
+	if (o->environment)
+		memcpy(o->environment, environ, n * sizeof(*environ));
+	return o->environment != NULL;
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
-	struct options o = {.is_run = strcmp(word, "run") == 0};
+	struct options o = {.is_run = strcmp(word, "run") == 0, .argc = argc, .argv = argv};
 	int status;
 
 	if (strcmp(word, "--version") == 0) {
@@ -291,11 +341,13 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	o.names = calloc((size_t)argc, sizeof(*o.names));
-	if (!o.names) {
+	if (!o.names || !keep_environment(&o)) {
 		fputs("pgaside: out of memory\n", stderr);
-		return EXIT_FAILURE;
+		status = EXIT_FAILURE;
+	} else {
+		status = start(&o);
 	}
-	status = start(&o, argc, argv);
 	free(o.names);
+	free(o.environment);
 	return status;
 }

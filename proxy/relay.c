@@ -77,7 +77,7 @@ static enum flow_verdict up_header(struct session *s, const struct frame *f)
 		return skip_to_sync(s, f);
 	if (!takes_aside(s) || !may_hold_aside(s, f->type))
 		return forward(s, f);
-	if (f->size > s->worker->shared->config->max_statement_size) {
+	if (f->size > s->snapshot->config.max_statement_size) {
 		warn_unread(s, f);
 		return forward(s, f);
 	}

@@ -31,7 +31,6 @@ struct inherited {
 
 struct run {
 	struct server *server; /* owned */
-	const struct config *config;
 	struct inherited inherited;
 	bool ended;
 	int status; /* for exit() */
@@ -131,7 +130,7 @@ static void reap(struct run *r)
 	r->ended = true;
 	r->status = WIFSIGNALED(status) ? EXIT_BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 	child = 0;
-	server_stop(r->server, r->config->shutdown_timeout_ms);
+	server_stop(r->server, server_config(r->server)->shutdown_timeout_ms);
 }
 
 /* Whether the terminal's own keys reach the command without us. */
@@ -268,7 +267,7 @@ static bool complete_config(struct config *c, const struct run_plan *plan, struc
 		config_set_string(&c->upstream, plan->upstream) &&
 		config_set_string(&c->private_password, plan->private_password) &&
 		config_set_string(&c->server_password, plan->server_password))
-		return config_check(c, e);
+		return true;
 	return err_set(e, "53200", "out of memory");
 }
 
@@ -282,6 +281,7 @@ static int not_started(const char *name, int error)
 
 static int serve_command(struct run *r, const struct run_command *command, char *const *environment)
 {
+	const struct server_owner owner = {.on_signal = on_signal, .arg = r};
 	pid_t pid;
 	int error;
 
@@ -290,7 +290,7 @@ static int serve_command(struct run *r, const struct run_command *command, char 
 	if (error)
 		return not_started(command->argv[0], error);
 	child = (sig_atomic_t)pid;
-	server_loop(r->server, on_signal, r);
+	server_loop(r->server, &owner);
 	return r->status;
 }
 
@@ -302,16 +302,17 @@ static void log_access(const struct config *c)
 			"that is not in a URL: the server decides\"");
 }
 
-static int with_server(struct run *r, const struct run_command *command, struct run_plan *plan)
+static int with_server(struct run *r, const struct run_command *command, struct run_plan *plan,
+	struct snapshot *snapshot)
 {
 	char **environment;
 	struct err e;
 	int status;
 
-	r->server = server_new(r->config, &e);
+	r->server = server_new(snapshot, &e);
 	if (!r->server)
 		return complain(EXIT_FAILURE, &e);
-	log_access(r->config);
+	log_access(&snapshot->config);
 	environment = run_plan_environment(plan, server_port(r->server), &e);
 	if (environment)
 		status = serve_command(r, command, environment);
@@ -331,17 +332,21 @@ static int with_server(struct run *r, const struct run_command *command, struct 
 
 int run_command(struct config *c, const struct run_command *command)
 {
-	struct run r = {.config = c};
+	struct run r = {0};
+	struct snapshot *snapshot = NULL;
 	struct run_plan plan;
 	struct err e;
 	int status;
 
 	note_inherited(&r.inherited);
 	signal(SIGPIPE, SIG_IGN);
-	if (!make_plan(c, command, &plan, &e) || !complete_config(c, &plan, &e))
-		status = complain(EXIT_USAGE, &e);
+	if (make_plan(c, command, &plan, &e) && complete_config(c, &plan, &e))
+		snapshot = snapshot_new(c, &e);
+	if (snapshot)
+		status = with_server(&r, command, &plan, snapshot);
 	else
-		status = with_server(&r, command, &plan);
+		status = complain(EXIT_USAGE, &e);
+	snapshot_release(snapshot);
 	run_plan_release(&plan);
 	return status;
 }

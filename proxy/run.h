@@ -26,9 +26,9 @@ struct run_command {
 };
 
 /*
- * Runs it to its end. `c` is completed with upstream, passwords and the private address. Returns
- * the exit status for pgaside; what went wrong before the command ran has been said on standard
- * error.
+ * Runs it to its end. `c` is completed with upstream, passwords and the private address, and
+ * taken over. Returns the exit status for pgaside; what went wrong before the command ran has been
+ * said on standard error.
  */
 int run_command(struct config *c, const struct run_command *r);
 

@@ -11,8 +11,7 @@
 #include "listener.h"
 #include "log.h"
 #include "registry.h"
-#include "tls.h"
-#include "upstream.h"
+#include "snapshot.h"
 #include "worker.h"
 
 #define MAX_LISTENERS 16
@@ -20,12 +19,9 @@
 #define N_SIGNALS 4
 
 struct server {
-	const struct config *config; /* borrowed */
-	struct event_base *base;     /* owned */
+	struct snapshot *snapshot; /* held: what new sessions begin with */
+	struct event_base *base;   /* owned */
 	struct shared shared;
-	struct upstream upstream;
-	struct upstream aside_upstream;
-	bool has_upstream, has_aside_upstream;
 	struct listener *listeners[MAX_LISTENERS]; /* owned */
 	unsigned n_listeners;
 	struct worker *workers[MAX_WORKERS]; /* owned */
@@ -35,9 +31,14 @@ struct server {
 	int ended[2];		   /* owned: a pipe on which the workers say that they have ended */
 	struct event *ended_event; /* owned */
 	struct event *signals[N_SIGNALS]; /* owned */
-	server_signal_fn on_signal;
-	void *on_signal_arg;
+	struct server_owner owner;
+	bool stopping;
 };
+
+const struct config *server_config(const struct server *s)
+{
+	return &s->snapshot->config;
+}
 
 static void on_client(void *owner, int fd)
 {
@@ -58,7 +59,8 @@ static bool keep_listener(struct server *s, struct listener *l)
 
 static bool listen_on_addresses(struct server *s, struct err *e)
 {
-	const char *at = s->config->listen_addr;
+	const struct config *c = server_config(s);
+	const char *at = c->listen_addr;
 	char address[256];
 
 	while (*at && s->n_listeners < MAX_LISTENERS - 1) {
@@ -68,18 +70,18 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 			return err_set(e, "08000", "listen_addr: an address is too long");
 		memcpy(address, at, len);
 		address[len] = '\0';
-		if (!keep_listener(s, listener_new_tcp(s->base, address, s->config->listen_port,
-					      on_client, s, e)))
+		if (!keep_listener(
+			    s, listener_new_tcp(s->base, address, c->listen_port, on_client, s, e)))
 			return false;
 		at += len;
 		at += strspn(at, ", ");
 	}
-	if (!s->config->unix_socket_dir[0])
+	if (!c->unix_socket_dir[0])
 		return true;
 	/* The socket's name has the port that TCP got, which may have been any free one. */
-	return keep_listener(s,
-		listener_new_unix(s->base, s->config->unix_socket_dir,
-			server_port(s) ? server_port(s) : s->config->listen_port, on_client, s, e));
+	return keep_listener(
+		s, listener_new_unix(s->base, c->unix_socket_dir,
+			   server_port(s) ? server_port(s) : c->listen_port, on_client, s, e));
 }
 
 static void on_worker_ended(int fd, short what, void *arg);
@@ -99,8 +101,8 @@ static void on_signal(int signo, short what, void *arg)
 	struct server *s = arg;
 
 	(void)what;
-	if (s->on_signal)
-		s->on_signal(s, signo, s->on_signal_arg);
+	if (s->owner.on_signal)
+		s->owner.on_signal(s, signo, s->owner.arg);
 }
 
 static bool catch_signals(struct server *s)
@@ -120,12 +122,12 @@ static bool catch_signals(struct server *s)
 static bool start_workers(struct server *s, struct err *e)
 {
 	sigset_t all, before;
-	unsigned wanted = s->config->workers < MAX_WORKERS ? s->config->workers : MAX_WORKERS;
+	unsigned wanted = config_workers(server_config(s));
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (s->n_workers = 0; s->n_workers < wanted; s->n_workers++) {
-		s->workers[s->n_workers] = worker_new(&s->shared, e);
+		s->workers[s->n_workers] = worker_new(&s->shared, s->snapshot, e);
 		if (!s->workers[s->n_workers])
 			break;
 	}
@@ -133,50 +135,16 @@ static bool start_workers(struct server *s, struct err *e)
 	return s->n_workers == wanted && wanted > 0;
 }
 
-static bool prepare_upstreams(struct server *s, struct err *e)
-{
-	const struct config *c = s->config;
-
-	s->has_upstream = upstream_init(&s->upstream, c->upstream, e);
-	if (!s->has_upstream) {
-		struct err why = *e;
-
-		return err_set(e, why.sqlstate, "upstream: %s", why.text);
-	}
-	s->shared.upstream = s->shared.aside_upstream = &s->upstream;
-	if (!c->aside_upstream[0])
-		return true;
-	s->has_aside_upstream = upstream_init(&s->aside_upstream, c->aside_upstream, e);
-	s->shared.aside_upstream = &s->aside_upstream;
-	if (!s->has_aside_upstream) {
-		struct err why = *e;
-
-		return err_set(e, why.sqlstate, "aside_upstream: %s", why.text);
-	}
-	return true;
-}
-
 static bool prepare(struct server *s, struct err *e)
 {
-	const struct config *c = s->config;
-
 	s->base = event_base_new();
-	s->shared.config = c;
 	s->shared.registry = registry_new();
 	if (!s->base || !s->shared.registry || !catch_signals(s) || !hear_workers(s))
 		return err_set(e, "53200", "out of memory");
-	if (!prepare_upstreams(s, e))
-		return false;
-	if (c->client_tls_sslmode != CLIENT_TLS_DISABLE) {
-		s->shared.client_tls =
-			tls_server_context(c->client_tls_cert_file, c->client_tls_key_file, e);
-		if (!s->shared.client_tls)
-			return false;
-	}
 	return start_workers(s, e) && listen_on_addresses(s, e);
 }
 
-struct server *server_new(const struct config *c, struct err *e)
+struct server *server_new(struct snapshot *snapshot, struct err *e)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
@@ -184,7 +152,7 @@ struct server *server_new(const struct config *c, struct err *e)
 		err_set(e, "53200", "out of memory");
 		return NULL;
 	}
-	s->config = c;
+	s->snapshot = snapshot_hold(snapshot);
 	if (!prepare(s, e)) {
 		server_free(s);
 		return NULL;
@@ -192,7 +160,8 @@ struct server *server_new(const struct config *c, struct err *e)
 	for (unsigned i = 0; i < s->n_listeners; i++)
 		if (listener_port(s->listeners[i]) != 0)
 			log_event(LOG_LEVEL_INFO, "listening", "address=%s port=%u workers=%u",
-				c->listen_addr, listener_port(s->listeners[i]), s->n_workers);
+				server_config(s)->listen_addr, listener_port(s->listeners[i]),
+				s->n_workers);
 	return s;
 }
 
@@ -220,6 +189,7 @@ void server_stop(struct server *s, unsigned grace_ms)
 {
 	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = grace_ms};
 
+	s->stopping = true;
 	stop_listening(s);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_post(s->workers[i], &m);
@@ -237,11 +207,55 @@ static void on_worker_ended(int fd, short what, void *arg)
 		event_base_loopexit(s->base, NULL);
 }
 
-void server_loop(struct server *s, server_signal_fn on_signal_fn, void *arg)
+void server_loop(struct server *s, const struct server_owner *owner)
 {
-	s->on_signal = on_signal_fn;
-	s->on_signal_arg = arg;
+	s->owner = *owner;
 	event_base_loop(s->base, 0);
+}
+
+static void hand_out(struct server *s)
+{
+	for (unsigned i = 0; i < s->n_workers; i++) {
+		struct worker_message m = {
+			.kind = WORKER_RELOAD, .snapshot = snapshot_hold(s->snapshot)};
+
+		if (!worker_post(s->workers[i], &m))
+			snapshot_release(m.snapshot);
+	}
+}
+
+static void tell_fixed(const char *name, void *arg)
+{
+	(void)arg;
+	log_event(LOG_LEVEL_WARNING, "reload",
+		"setting=%s reason=\"it cannot change while pgaside runs: restart it\"", name);
+}
+
+/* A worker that has ended reads no message, so none is posted once they have been told to. */
+static struct snapshot *load(struct server *s, struct err *e)
+{
+	if (!s->stopping && s->owner.load)
+		return s->owner.load(s->owner.arg, e);
+	err_set(e, "55000", s->stopping ? "pgaside is stopping" : "there is nothing to reload");
+	return NULL;
+}
+
+bool server_reload(struct server *s, struct err *e)
+{
+	struct snapshot *next = load(s, e);
+	char quoted[1024];
+
+	if (!next) {
+		log_event(LOG_LEVEL_ERROR, "reload_failed", "reason=%s",
+			log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
+		return false;
+	}
+	config_keep_fixed(&next->config, server_config(s), tell_fixed, NULL);
+	snapshot_release(s->snapshot);
+	s->snapshot = next;
+	hand_out(s);
+	log_event(LOG_LEVEL_INFO, "reloaded", "sessions=new");
+	return true;
 }
 
 static void stop_workers(struct server *s)
@@ -270,10 +284,6 @@ void server_free(struct server *s)
 	if (s->base)
 		event_base_free(s->base);
 	registry_free(s->shared.registry);
-	tls_context_free(s->shared.client_tls);
-	if (s->has_upstream)
-		upstream_release(&s->upstream);
-	if (s->has_aside_upstream)
-		upstream_release(&s->aside_upstream);
+	snapshot_release(s->snapshot);
 	free(s);
 }

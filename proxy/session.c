@@ -82,6 +82,7 @@ static void free_session(void *arg)
 	bytes_release(&s->startup);
 	bytes_wipe(&s->password);
 	bytes_wipe(&s->key);
+	snapshot_release(s->snapshot);
 	atomic_fetch_sub(&w->shared->clients, 1);
 	free(s);
 	worker_check_end(w);
@@ -99,7 +100,7 @@ static void log_end(const struct session *s, const char *why)
 {
 	char user[64], database[64], quoted[3][160];
 
-	if (!s->worker->shared->config->log_disconnections || s->state == SESSION_CANCEL)
+	if (!s->snapshot->config.log_disconnections || s->state == SESSION_CANCEL)
 		return;
 	session_parameter(s, "user", user, sizeof(user));
 	session_parameter(s, "database", database, sizeof(database));
@@ -213,7 +214,7 @@ static void add_to_worker(struct session *s)
 
 static bool prepare(struct session *s, int fd)
 {
-	const struct config *config = s->worker->shared->config;
+	const struct config *config = &s->snapshot->config;
 	size_t held = config->max_statement_size + HELD_SLACK;
 
 	s->client = conn_new(s->worker->base, fd, on_client_event, s);
@@ -230,10 +231,9 @@ static bool prepare(struct session *s, int fd)
 
 static void refuse_if_full(struct session *s)
 {
-	struct shared *shared = s->worker->shared;
 	struct err e;
 
-	if (atomic_load(&shared->clients) <= shared->config->max_client_conn)
+	if (atomic_load(&s->worker->shared->clients) <= s->snapshot->config.max_client_conn)
 		return;
 	err_set(&e, "53300", "no more connections allowed (max_client_conn)");
 	session_fail(s, &e);
@@ -241,7 +241,7 @@ static void refuse_if_full(struct session *s)
 
 void session_accept(struct worker *w, int fd)
 {
-	const struct config *config = w->shared->config;
+	const struct config *config = &w->snapshot->config;
 	struct conn_tcp_options tcp = {config->tcp_keepalive, config->tcp_keepidle,
 		config->tcp_keepintvl, config->tcp_keepcnt, config->tcp_user_timeout_ms};
 	struct session *s = calloc(1, sizeof(*s));
@@ -251,6 +251,7 @@ void session_accept(struct worker *w, int fd)
 		return;
 	}
 	s->worker = w;
+	s->snapshot = snapshot_hold(w->snapshot);
 	s->id = atomic_fetch_add(&w->shared->last_session, 1) + 1;
 	s->started_ms = timer_now_ms();
 	atomic_fetch_add(&w->shared->clients, 1);

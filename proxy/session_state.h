@@ -23,6 +23,7 @@
 #include "flow.h"
 #include "ledger.h"
 #include "session.h"
+#include "snapshot.h"
 #include "sql_lexer.h"
 #include "upstream.h"
 #include "worker.h"
@@ -44,8 +45,9 @@ struct timer;
 
 struct session {
 	struct session *next;
-	struct session **link; /* what points here: the worker's list or the one before */
-	struct worker *worker; /* borrowed */
+	struct session **link;	   /* what points here: the worker's list or the one before */
+	struct worker *worker;	   /* borrowed */
+	struct snapshot *snapshot; /* held: what it began with */
 	uint64_t id;
 	enum session_state state;
 	struct conn *client; /* owned */

@@ -215,7 +215,7 @@ static struct aside_request request_for_undo(const struct settlement *st)
 /* What comes next, if anything does. Enters the state that it belongs to. */
 static bool next_request(struct settlement *st, struct aside_request *request)
 {
-	bool keep = st->worker->shared->config->on_rollback == ROLLBACK_KEEP;
+	bool keep = st->target.snapshot->config.on_rollback == ROLLBACK_KEEP;
 
 	if (st->state == SETTLE_OWED && st->ledger.owed) {
 		*request = request_for_owed(st, false);
@@ -363,7 +363,7 @@ static void ask_later(struct settlement *st, unsigned ms)
 {
 	uint64_t waited = timer_now_ms() - st->in_doubt_since_ms;
 
-	if (waited < st->worker->shared->config->shutdown_timeout_ms) {
+	if (waited < st->target.snapshot->config.shutdown_timeout_ms) {
 		timer_start(st->timer, ms);
 		return;
 	}

@@ -54,16 +54,16 @@ static bool first_of_its_kind(struct session *s, unsigned seen)
 
 static void on_ssl_request(struct session *s)
 {
-	struct shared *shared = s->worker->shared;
+	struct ssl_ctx_st *tls = s->snapshot->client_tls;
 
 	if (!first_of_its_kind(s, SEEN_SSL) || !nothing_follows(s, "SSL"))
 		return;
-	if (!shared->client_tls) {
+	if (!tls) {
 		answer_byte(s, 'N');
 		return;
 	}
 	answer_byte(s, 'S');
-	conn_start_tls_server(s->client, shared->client_tls);
+	conn_start_tls_server(s->client, tls);
 }
 
 static void on_gssenc_request(struct session *s)
@@ -96,7 +96,8 @@ static void on_cancel_sent(
 
 static void pass_cancel_on(struct session *s)
 {
-	s->connecting = upstream_connect(s->worker, s->worker->shared->upstream, on_cancel_sent, s);
+	s->connecting = upstream_connect(s->worker, &s->snapshot->upstream,
+		s->snapshot->config.server_connect_timeout_ms, on_cancel_sent, s);
 	if (!s->connecting)
 		session_close(s, "out of memory");
 }
@@ -137,7 +138,7 @@ static void on_startup_message(struct session *s, struct slice packet)
 			"invalid startup packet layout: expected terminator as last byte");
 		return;
 	}
-	if (s->worker->shared->config->client_tls_sslmode == CLIENT_TLS_REQUIRE &&
+	if (s->snapshot->config.client_tls_sslmode == CLIENT_TLS_REQUIRE &&
 		!conn_is_tls(s->client)) {
 		refuse(s, "28000", "this port requires TLS (client_tls_sslmode = require)");
 		return;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
 #include "message.h"
 #include "worker.h"
 
@@ -33,8 +32,8 @@ static char *name_for(struct slice application_name)
 	return name;
 }
 
-bool target_init(struct target *t, const struct upstream *upstream,
-	const struct upstream_route *route, struct slice startup, struct slice password)
+bool target_init(struct target *t, struct snapshot *snapshot, const struct upstream_route *route,
+	struct slice startup, struct slice password)
 {
 	struct slice user = {0}, database = {0}, application_name = {0};
 
@@ -42,7 +41,7 @@ bool target_init(struct target *t, const struct upstream *upstream,
 	startup_parameter(startup, "application_name", &application_name);
 	if (!startup_parameter(startup, "database", &database) || database.len == 0)
 		database = user;
-	t->upstream = upstream;
+	t->snapshot = snapshot_hold(snapshot);
 	t->route = *route;
 	t->user = copy_text(user);
 	t->database = copy_text(database);
@@ -55,7 +54,7 @@ bool target_init(struct target *t, const struct upstream *upstream,
 
 bool target_copy(struct target *t, const struct target *from)
 {
-	t->upstream = from->upstream;
+	t->snapshot = snapshot_hold(from->snapshot);
 	t->route = from->route;
 	t->user = strdup(from->user);
 	t->database = strdup(from->database);
@@ -67,6 +66,8 @@ bool target_copy(struct target *t, const struct target *from)
 
 void target_release(struct target *t)
 {
+	snapshot_release(t->snapshot);
+	t->snapshot = NULL;
 	free(t->user);
 	free(t->database);
 	free(t->application_name);
@@ -77,7 +78,7 @@ void target_release(struct target *t)
 struct pq *target_connect(const struct target *t, struct worker *w, const char *application_name,
 	const struct pq_events *events, void *owner)
 {
-	const struct upstream *u = t->upstream;
+	const struct upstream *u = t->snapshot->aside_upstream;
 	const struct pq_parameter parameters[] = {
 		{"host", t->route.host->host},
 		{"hostaddr", t->route.address},
@@ -96,5 +97,5 @@ struct pq *target_connect(const struct target *t, struct worker *w, const char *
 	};
 
 	return pq_connect(
-		w, parameters, w->shared->config->server_connect_timeout_ms, events, owner);
+		w, parameters, t->snapshot->config.server_connect_timeout_ms, events, owner);
 }

@@ -10,21 +10,22 @@
 
 #include "bytes.h"
 #include "pq.h"
+#include "snapshot.h"
 #include "upstream.h"
 
 struct worker;
 
 struct target {
-	const struct upstream *upstream; /* borrowed: for its TLS parameters */
-	struct upstream_route route;	 /* its host borrowed from the upstream */
-	char *user, *database;		 /* owned */
-	char *application_name;		 /* owned: "pgaside/" and the client's */
-	struct bytes password;		 /* owned, zero-terminated */
+	struct snapshot *snapshot;   /* held: its aside_upstream has the TLS parameters */
+	struct upstream_route route; /* of that upstream */
+	char *user, *database;	     /* owned */
+	char *application_name;	     /* owned: "pgaside/" and the client's */
+	struct bytes password;	     /* owned, zero-terminated */
 };
 
 /* From a StartupMessage. False without memory; the target is then released. */
-bool target_init(struct target *t, const struct upstream *upstream,
-	const struct upstream_route *route, struct slice startup, struct slice password);
+bool target_init(struct target *t, struct snapshot *snapshot, const struct upstream_route *route,
+	struct slice startup, struct slice password);
 bool target_copy(struct target *t, const struct target *from);
 void target_release(struct target *t);
 

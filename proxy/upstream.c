@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
 #include "message.h"
 #include "resolver.h"
 #include "timer.h"
@@ -17,6 +16,7 @@ struct upstream_job {
 	struct resolver_job *resolving;	 /* owned while it runs */
 	struct conn *conn;		 /* owned */
 	struct timer *timer;		 /* owned */
+	unsigned timeout_ms;		 /* for each address, 0 = any time */
 	upstream_done_fn done;
 	void *owner; /* borrowed */
 	struct resolver_address addresses[RESOLVER_MAX];
@@ -200,8 +200,8 @@ static void try_address(struct upstream_job *job)
 		fail_attempt(job, e.text);
 		return;
 	}
-	if (job->worker->shared->config->server_connect_timeout_ms > 0)
-		timer_start(job->timer, job->worker->shared->config->server_connect_timeout_ms);
+	if (job->timeout_ms > 0)
+		timer_start(job->timer, job->timeout_ms);
 }
 
 static void on_resolved(
@@ -234,8 +234,8 @@ static void try_host(struct upstream_job *job)
 		fail_attempt(job, "out of memory");
 }
 
-struct upstream_job *upstream_connect(
-	struct worker *w, const struct upstream *u, upstream_done_fn done, void *owner)
+struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u,
+	unsigned timeout_ms, upstream_done_fn done, void *owner)
 {
 	struct upstream_job *job = calloc(1, sizeof(*job));
 
@@ -243,6 +243,7 @@ struct upstream_job *upstream_connect(
 		return NULL;
 	job->worker = w;
 	job->upstream = u;
+	job->timeout_ms = timeout_ms;
 	job->done = done;
 	job->owner = owner;
 	job->timer = timer_new(w->base, on_timeout, job);

@@ -38,6 +38,7 @@ struct upstream {
 /* Reads a libpq connection string. On failure `e` says what is wrong with it, without its password.
  */
 bool upstream_init(struct upstream *u, const char *conninfo, struct err *e);
+/* Also of one that is all zero. */
 void upstream_release(struct upstream *u);
 
 /* Where a connection went: enough to make a second one to the same server. A value. */
@@ -55,9 +56,10 @@ struct upstream_job;
 typedef void (*upstream_done_fn)(
 	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e);
 
-/* NULL without memory; then `done` is not called. */
-struct upstream_job *upstream_connect(
-	struct worker *w, const struct upstream *u, upstream_done_fn done, void *owner);
+/* Each address gets `timeout_ms`, 0 = any time. NULL without memory; then `done` is not called. The
+ * upstream must live as long as the job and its connection's route. */
+struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u,
+	unsigned timeout_ms, upstream_done_fn done, void *owner);
 /* Ends the attempt; `done` will not be called. Not to be used after it was. Takes NULL. */
 void upstream_cancel(struct upstream_job *job);
 

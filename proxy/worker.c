@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config.h"
 #include "log.h"
 #include "resolver.h"
 #include "session.h"
+#include "snapshot.h"
 #include "timer.h"
 
 /* The public part first, so that the two convert by a cast in one place. */
@@ -83,7 +83,7 @@ static void on_last(void *arg)
 
 static void stop_at_once(struct thread *t)
 {
-	timer_start(t->last, t->worker.shared->config->cleanup_timeout_ms + LAST_WORDS_MS);
+	timer_start(t->last, t->worker.snapshot->config.cleanup_timeout_ms + LAST_WORDS_MS);
 	session_stop_all(&t->worker, true);
 }
 
@@ -105,6 +105,12 @@ static void stop(struct thread *t, unsigned grace_ms)
 	worker_check_end(&t->worker);
 }
 
+static void take_over(struct worker *w, struct snapshot *snapshot)
+{
+	snapshot_release(w->snapshot);
+	w->snapshot = snapshot;
+}
+
 static void receive(struct thread *t, const struct worker_message *m)
 {
 	switch (m->kind) {
@@ -113,6 +119,9 @@ static void receive(struct thread *t, const struct worker_message *m)
 		break;
 	case WORKER_CANCEL:
 		session_cancel(&t->worker, m->session);
+		break;
+	case WORKER_RELOAD:
+		take_over(&t->worker, m->snapshot);
 		break;
 	case WORKER_STOP:
 		stop(t, m->grace_ms);
@@ -137,7 +146,7 @@ static bool wait_for_room(const struct worker_message *m, int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
-	if (m->kind != WORKER_STOP && m->kind != WORKER_RESOLVED)
+	if (m->kind == WORKER_ACCEPT || m->kind == WORKER_CANCEL)
 		return false;
 	return poll(&p, 1, 1000) >= 0;
 }
@@ -211,10 +220,11 @@ static void release(struct thread *t)
 		close(t->inbox[1]);
 	}
 	free(t->worker.buffer);
+	snapshot_release(t->worker.snapshot);
 	free(t);
 }
 
-struct worker *worker_new(struct shared *shared, struct err *e)
+struct worker *worker_new(struct shared *shared, struct snapshot *snapshot, struct err *e)
 {
 	struct thread *t = calloc(1, sizeof(*t));
 
@@ -223,6 +233,7 @@ struct worker *worker_new(struct shared *shared, struct err *e)
 		return NULL;
 	}
 	t->worker.shared = shared;
+	t->worker.snapshot = snapshot_hold(snapshot);
 	if (!prepare(t) || pthread_create(&t->id, NULL, run, t) != 0) {
 		err_set(e, "53000", "a worker thread cannot be started: %s", strerror(errno));
 		release(t);

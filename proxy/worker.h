@@ -16,21 +16,15 @@
 
 #define WORKER_BUFFER (64u * 1024u)
 
-struct config;
 struct event_base;
 struct registry;
 struct resolver_job;
 struct session;
+struct snapshot;
 struct aside;
-struct ssl_ctx_st;
-struct upstream;
 
 /* What all workers share; made before the first and freed after the last. All borrowed. */
 struct shared {
-	const struct config *config;
-	const struct upstream *upstream;
-	const struct upstream *aside_upstream;
-	struct ssl_ctx_st *client_tls; /* NULL without */
 	struct registry *registry;
 	int ended_fd; /* a pipe's end: each thread writes one byte to it as its last act */
 	atomic_uint clients;
@@ -39,35 +33,38 @@ struct shared {
 };
 
 struct worker {
-	struct event_base *base;  /* owned */
-	struct shared *shared;	  /* borrowed */
-	uint8_t *buffer;	  /* owned, WORKER_BUFFER bytes: valid inside one callback */
-	struct session *sessions; /* owned, a list */
-	struct aside *asides;	  /* a list: those running, with or without their sessions */
-	unsigned settlements;	  /* that have not ended */
+	struct event_base *base;   /* owned */
+	struct shared *shared;	   /* borrowed */
+	struct snapshot *snapshot; /* held: what new sessions begin with */
+	uint8_t *buffer;	   /* owned, WORKER_BUFFER bytes: valid inside one callback */
+	struct session *sessions;  /* owned, a list */
+	struct aside *asides;	   /* a list: those running, with or without their sessions */
+	unsigned settlements;	   /* that have not ended */
 	bool stopping;
 };
 
 enum worker_message_kind {
 	WORKER_ACCEPT,
 	WORKER_CANCEL,
+	WORKER_RELOAD,
 	WORKER_STOP,
 	WORKER_RESOLVED
 };
 
 struct worker_message {
 	enum worker_message_kind kind;
-	int fd;			  /* ACCEPT: the new client, owned by the receiver */
-	uint64_t session;	  /* CANCEL */
-	unsigned grace_ms;	  /* STOP */
-	struct resolver_job *job; /* RESOLVED */
+	int fd;			   /* ACCEPT: the new client, owned by the receiver */
+	uint64_t session;	   /* CANCEL */
+	struct snapshot *snapshot; /* RELOAD: held for the receiver */
+	unsigned grace_ms;	   /* STOP */
+	struct resolver_job *job;  /* RESOLVED */
 };
 
 /* Starts the thread. NULL with `e` filled when it cannot. */
-struct worker *worker_new(struct shared *shared, struct err *e);
+struct worker *worker_new(struct shared *shared, struct snapshot *snapshot, struct err *e);
 /*
- * Hands a message over; callable from any thread. False when its inbox is full; STOP and RESOLVED,
- * which no worker posts, wait for room instead.
+ * Hands a message over; callable from any thread. False when its inbox is full; RELOAD, STOP and
+ * RESOLVED, which no worker posts, wait for room instead.
  */
 bool worker_post(struct worker *w, const struct worker_message *m);
 /* Waits for the thread's end, which WORKER_STOP brings about, and frees it. */

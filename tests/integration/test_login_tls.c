@@ -355,7 +355,7 @@ static void a_certificate_that_cannot_be_read_stops_the_start(void **state)
 	cluster_shell("%s serve --listen-port 0 --upstream postgresql://127.0.0.1/app "
 		      "--client-tls-sslmode require --client-tls-cert-file %s/nothing "
 		      "--client-tls-key-file %s/server.key 2> %s/out; "
-		      "test $? = 1 && grep -q 'pgaside: .*nothing' %s/out",
+		      "test $? = 2 && grep -q 'pgaside: .*nothing' %s/out",
 		proxy_program(), cluster.dir, cluster.dir, cluster.dir, cluster.dir);
 }
 

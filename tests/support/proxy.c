@@ -60,18 +60,28 @@ static void run(const struct proxy *p, const char *const *argv, pid_t parent)
 	_exit(127);
 }
 
-bool proxy_has_logged(const struct proxy *p, const char *first, const char *second)
+static int count_lines(const struct proxy *p, const char *first, const char *second)
 {
 	char line[8192];
 	FILE *f = fopen(p->log, "r");
-	bool found = false;
+	int n = 0;
 
 	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f))
-		found = strstr(line, first) && (!second || strstr(line, second));
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, first) && (!second || strstr(line, second));
 	fclose(f);
-	return found;
+	return n;
+}
+
+bool proxy_has_logged(const struct proxy *p, const char *first, const char *second)
+{
+	return count_lines(p, first, second) > 0;
+}
+
+int proxy_count_logged(const struct proxy *p, const char *text)
+{
+	return count_lines(p, text, NULL);
 }
 
 /* The port is in the line that says that it listens. */
@@ -95,13 +105,16 @@ static bool find_port(struct proxy *p)
 struct proxy *proxy_start(const char *upstream, ...)
 {
 	static unsigned count;
-	const char *argv[MAX_FLAGS + 8] = {
-		proxy_program(), "serve", "--listen-port", "0", "--upstream", upstream};
+	const char *argv[MAX_FLAGS + 8] = {proxy_program(), "serve", "--listen-port", "0"};
 	struct proxy *p = calloc(1, sizeof(*p));
-	int n = 6;
+	int n = 4;
 	pid_t parent = getpid();
 	va_list flags;
 
+	if (upstream) {
+		argv[n++] = "--upstream";
+		argv[n++] = upstream;
+	}
 	va_start(flags, upstream);
 	while (n < MAX_FLAGS && (argv[n] = va_arg(flags, const char *)))
 		n++;

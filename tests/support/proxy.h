@@ -16,8 +16,8 @@ struct proxy {
 	char log[64]; /* path */
 };
 
-/* `pgaside serve --listen-port 0 --upstream URL FLAG ..`, until it listens; flags end with NULL.
- * What is returned lives until the program is stopped. */
+/* `pgaside serve --listen-port 0 --upstream URL FLAG ..`, until it listens; flags end with NULL. No
+ * --upstream if that is NULL. What is returned lives until the program is stopped. */
 struct proxy *proxy_start(const char *upstream, ...) __attribute__((sentinel));
 /* Sends the signal and waits. Returns the exit status, 128 + N when signal N ended it. */
 int proxy_stop(struct proxy *p, int signo);
@@ -29,6 +29,8 @@ bool proxy_stop_all(const struct proxy *except);
 bool proxy_is_alive(const struct proxy *p);
 /* Whether a line of the log has both texts in it; `second` may be NULL. */
 bool proxy_has_logged(const struct proxy *p, const char *first, const char *second);
+/* How many lines of the log have that text. */
+int proxy_count_logged(const struct proxy *p, const char *text);
 /* Resident memory and its peak, in kB. */
 long proxy_memory_kb(const struct proxy *p);
 long proxy_peak_kb(const struct proxy *p);

@@ -545,6 +545,37 @@ static void workers_are_at_least_one_and_by_default_at_most_four(void **state)
 	config_release(&c);
 }
 
+static void add_name(const char *name, void *arg)
+{
+	char *names = arg;
+
+	snprintf(names + strlen(names), 100 - strlen(names), "%s ", name);
+}
+
+static void what_cannot_change_stays_and_is_named(void **state)
+{
+	struct config running, c;
+	char names[100] = "";
+	struct err e;
+
+	(void)state;
+	config_init(&running);
+	config_init(&c);
+	config_keep_fixed(&c, &running, add_name, names);
+	assert_string_equal(names, "");
+	assert_true(read_text(
+		&c, "listen_addr = ::1\nlisten_port = 1\nworkers = 9\nnotify = off\n", 59, &e));
+	config_keep_fixed(&c, &running, add_name, names);
+	assert_string_equal(names, "listen_addr listen_port workers ");
+	assert_string_equal(c.listen_addr, "127.0.0.1");
+	assert_ptr_not_equal(c.listen_addr, running.listen_addr);
+	assert_int_equal(c.listen_port, 6432);
+	assert_int_equal(c.workers, 0);
+	assert_int_equal(c.notify, NOTIFY_OFF);
+	config_release(&c);
+	config_release(&running);
+}
+
 static void names_and_defaults_of_the_table_are_sound(void **state)
 {
 	(void)state;
@@ -638,6 +669,7 @@ int main(void)
 		cmocka_unit_test(a_later_source_overrides_an_earlier_one),
 		cmocka_unit_test(settings_that_do_not_fit_together_are_refused),
 		cmocka_unit_test(workers_are_at_least_one_and_by_default_at_most_four),
+		cmocka_unit_test(what_cannot_change_stays_and_is_named),
 		cmocka_unit_test(names_and_defaults_of_the_table_are_sound),
 		cmocka_unit_test(the_sample_file_has_every_setting_with_its_default),
 		cmocka_unit_test(the_sample_file_can_be_read_also_with_its_settings_uncommented),
