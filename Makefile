@@ -145,7 +145,12 @@ fuzzers: $(FUZZ)
 fuzz-replay: $(REPLAY)
 	@$(SUITE) $@ $(REPLAY)
 
-integration: $(INTEGRATION) $(BUILD)/pgaside
+# Other servers than Debian's, by npm.
+.PHONY: servers
+servers:
+	@tests/matrix/install-servers.sh >/dev/null
+
+integration: $(INTEGRATION) $(BUILD)/pgaside servers
 	@$(SUITE) $@ $(INTEGRATION)
 
 e2e: $(BUILD)/pgaside
@@ -179,7 +184,7 @@ check: unit oracle golden fuzz-replay lint
 asan:
 	@$(MAKE) BUILD=build/asan SANITIZE=address,undefined OPT='-O1 -g' asan-suites
 asan-suites: export UBSAN_OPTIONS := print_stacktrace=1
-asan-suites: everything
+asan-suites: everything servers
 	@$(SUITE) asan $(UNIT) $(REPLAY) $(INTEGRATION)
 
 # Every state of a transaction x every statement, against what PostgreSQL does: a part, or all on every server.

@@ -17,7 +17,12 @@
 enum config_client_tls {
 	CLIENT_TLS_DISABLE,
 	CLIENT_TLS_ALLOW,
-	CLIENT_TLS_REQUIRE
+	CLIENT_TLS_REQUIRE,
+	CLIENT_TLS_VERIFY /* and a certificate of client_tls_ca_file */
+};
+enum config_auth {
+	AUTH_PASSWORD,
+	AUTH_RELAY
 };
 enum config_allow {
 	ALLOW_LOCAL,
@@ -54,7 +59,9 @@ struct config {
 	enum config_client_tls client_tls_sslmode;
 	char *client_tls_key_file;
 	char *client_tls_cert_file;
+	char *client_tls_ca_file;
 
+	enum config_auth auth;
 	enum config_allow allow_cleartext;
 	enum config_allow allow_passwordless;
 

@@ -17,9 +17,14 @@ static const struct setting_word tls_words[] = {
 	{"disable", CLIENT_TLS_DISABLE},
 	{"allow", CLIENT_TLS_ALLOW},
 	{"require", CLIENT_TLS_REQUIRE},
-	{"prefer", CLIENT_TLS_ALLOW}, /* pgbouncer's other name of it */
+	{"verify-ca", CLIENT_TLS_VERIFY},
+	/* pgbouncer's other names: a client has no host name to be verified */
+	{"verify-full", CLIENT_TLS_VERIFY},
+	{"prefer", CLIENT_TLS_ALLOW},
 	{NULL, 0},
 };
+static const struct setting_word auth_words[] = {
+	{"password", AUTH_PASSWORD}, {"relay", AUTH_RELAY}, {NULL, 0}};
 static const struct setting_word allow_words[] = {
 	{"local", ALLOW_LOCAL}, {"always", ALLOW_ALWAYS}, {NULL, 0}};
 static const struct setting_word native_words[] = {
@@ -71,7 +76,12 @@ const struct setting setting_table[] = {
 		.help = "TLS between client and pgaside"},
 	{STRING(client_tls_key_file, "FILE"), .initial = "", .help = "private key for it (PEM)"},
 	{STRING(client_tls_cert_file, "FILE"), .initial = "", .help = "certificate for it (PEM)"},
+	{STRING(client_tls_ca_file, "FILE"), .initial = "",
+		.help = "authority of clients' certificates, for verify-ca (PEM)"},
 
+	{WORD(auth, auth_words), .initial = "password",
+		.help = "password: pgaside asks the client and answers the server; "
+			"relay: the server authenticates the client, message by message"},
 	{WORD(allow_cleartext, allow_words), .initial = "local",
 		.help = "who is asked for a password in clear; "
 			"local: clients on loopback, a unix socket or TLS"},

@@ -7,13 +7,13 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "bytes.h"
+#include "tls.h"
 
 #define FINISH_SECONDS 10
 /* The owner bounds what it hands over by the water marks; this is only the last line. */
@@ -426,46 +426,12 @@ void conn_start_tls_server(struct conn *c, SSL_CTX *context)
 	continue_handshake(c);
 }
 
-/* The name is checked inside the handshake, so that nothing is sent to a wrong server. */
-static bool expect_name(SSL *ssl, const char *name)
-{
-	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-
-	if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
-		return true;
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return SSL_set1_host(ssl, name) == 1;
-}
-
-static bool is_address(const char *name)
-{
-	ASN1_OCTET_STRING *ip = a2i_IPADDRESS(name);
-	bool yes = ip != NULL;
-
-	ASN1_OCTET_STRING_free(ip);
-	ERR_clear_error();
-	return yes;
-}
-
-/* OpenSSL's call takes a pointer without const, and copies what it points to. */
-static void set_server_name(SSL *ssl, const char *name)
-{
-	union {
-		const char *in;
-		void *out;
-	} pointer = {.in = name};
-
-	SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, pointer.out);
-}
-
 void conn_start_tls_client(
 	struct conn *c, SSL_CTX *context, const char *server_name, const char *verify_name)
 {
 	if (!attach_tls(c, context))
 		return;
-	if (server_name[0] && !is_address(server_name))
-		set_server_name(c->ssl, server_name);
-	if (verify_name[0] && !expect_name(c->ssl, verify_name)) {
+	if (!tls_expect(c->ssl, server_name, verify_name)) {
 		fail(c, "the host name cannot be verified");
 		return;
 	}
@@ -478,9 +444,34 @@ bool conn_is_tls(const struct conn *c)
 	return c->ssl != NULL;
 }
 
+bool conn_has_alpn(const struct conn *c)
+{
+	return c->ssl && tls_has_alpn(c->ssl);
+}
+
+bool conn_same_certificate(const struct conn *client, const struct conn *server)
+{
+	return client->ssl && server->ssl && tls_same_certificate(client->ssl, server->ssl);
+}
+
+int conn_peek(const struct conn *c)
+{
+	uint8_t byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK) == 1 ? byte : -1;
+}
+
 bool conn_is_broken(const struct conn *c)
 {
 	return c->broken;
+}
+
+bool conn_is_unix(const struct conn *c)
+{
+	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(own);
+
+	return getsockname(c->fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_UNIX;
 }
 
 bool conn_is_local(const struct conn *c)

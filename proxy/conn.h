@@ -62,6 +62,12 @@ void conn_start_tls_server(struct conn *c, struct ssl_ctx_st *context);
 void conn_start_tls_client(struct conn *c, struct ssl_ctx_st *context, const char *server_name,
 	const char *verify_name);
 bool conn_is_tls(const struct conn *c);
+/* Both sides have agreed in the handshake that this is PostgreSQL's protocol. */
+bool conn_has_alpn(const struct conn *c);
+/* Both are TLS, and what `client` sees is the certificate that `server` has shown. */
+bool conn_same_certificate(const struct conn *client, const struct conn *server);
+/* The first byte that is there, which stays there; -1 when there is none. Not with TLS. */
+int conn_peek(const struct conn *c);
 
 enum conn_read_result {
 	CONN_READ_BYTES,
@@ -86,6 +92,7 @@ size_t conn_unsent(const struct conn *c);
 /* The peer takes nothing any more: what is sent is dropped. */
 bool conn_is_broken(const struct conn *c);
 
+bool conn_is_unix(const struct conn *c);
 /* Loopback address or unix socket. */
 bool conn_is_local(const struct conn *c);
 int conn_fd(const struct conn *c);

@@ -55,7 +55,7 @@ static void print_command_help(bool is_run)
 		      "of its own, on a free port of 127.0.0.1, and ends with COMMAND's exit "
 		      "status.\n"
 		      "The server is the one of DATABASE_URL, unless --upstream names it.\n"
-		      "listen_* and client_tls_* are without effect here.\n"
+		      "listen_*, client_tls_* and auth are without effect here.\n"
 		      "\n"
 		      "  --env NAME\n"
 		      "        another variable that holds a URL of the same server (repeatable)\n",
@@ -154,11 +154,19 @@ static bool read_settings(struct options *o, struct config *c, struct err *e)
 	return config_read_environment(c, o->environment, e) && read_flags(o, c, e);
 }
 
-/* A URL as drivers have them becomes one that libpq can read. */
+static void wipe(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+/* A URL as drivers have them becomes one that libpq can read; what it does not say of user and
+ * password comes from the environment. */
 static bool make_readable(const struct options *o, char **setting, const char *name, struct err *e)
 {
 	struct err why;
-	char *readable;
+	char *readable, *complete;
 	bool ok;
 
 	if (!**setting)
@@ -166,9 +174,10 @@ static bool make_readable(const struct options *o, char **setting, const char *n
 	readable = url_to_upstream(*setting, o->environment, &why);
 	if (!readable)
 		return err_set(e, "F0000", "%s %s", name, why.text);
-	ok = config_set_string(setting, readable);
-	explicit_bzero(readable, strlen(readable));
-	free(readable);
+	complete = url_add_identity(readable, o->environment);
+	ok = complete && config_set_string(setting, complete);
+	wipe(readable);
+	wipe(complete);
 	return ok || err_set(e, "53200", "out of memory");
 }
 

@@ -273,15 +273,24 @@ static void on_timer(void *arg)
 		fail_connect(pq, "timeout expired (server_connect_timeout)");
 }
 
+/* A server that takes direct TLS takes it after a request, too, which is what an older libpq can.
+ */
+static bool is_known(const char *keyword)
+{
+	return PQlibVersion() >= 170000 || strcmp(keyword, "sslnegotiation") != 0;
+}
+
 static bool start_connect(struct pq *pq, const struct pq_parameter *parameters)
 {
 	const char *keywords[MAX_PARAMETERS + 1];
 	const char *values[MAX_PARAMETERS + 1];
 	int n = 0;
 
-	for (; n < MAX_PARAMETERS && parameters[n].keyword; n++) {
-		keywords[n] = parameters[n].keyword;
-		values[n] = parameters[n].value;
+	for (const struct pq_parameter *p = parameters; p->keyword && n < MAX_PARAMETERS; p++) {
+		if (!is_known(p->keyword))
+			continue;
+		keywords[n] = p->keyword;
+		values[n++] = p->value;
 	}
 	keywords[n] = NULL;
 	values[n] = NULL;

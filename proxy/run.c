@@ -260,10 +260,12 @@ static bool complete_config(struct config *c, const struct run_plan *plan, struc
 {
 	c->listen_port = 0;
 	c->client_tls_sslmode = CLIENT_TLS_DISABLE;
+	c->auth = AUTH_PASSWORD;
 	if (config_set_string(&c->listen_addr, "127.0.0.1") &&
 		config_set_string(&c->unix_socket_dir, "") &&
 		config_set_string(&c->client_tls_key_file, "") &&
 		config_set_string(&c->client_tls_cert_file, "") &&
+		config_set_string(&c->client_tls_ca_file, "") &&
 		config_set_string(&c->upstream, plan->upstream) &&
 		config_set_string(&c->private_password, plan->private_password) &&
 		config_set_string(&c->server_password, plan->server_password))

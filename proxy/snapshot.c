@@ -25,7 +25,8 @@ static bool prepare(struct snapshot *s, const struct config *c, struct err *e)
 	}
 	if (c->client_tls_sslmode == CLIENT_TLS_DISABLE)
 		return true;
-	s->client_tls = tls_server_context(c->client_tls_cert_file, c->client_tls_key_file, e);
+	s->client_tls = tls_server_context(
+		c->client_tls_cert_file, c->client_tls_key_file, c->client_tls_ca_file, e);
 	return s->client_tls != NULL;
 }
 

@@ -41,6 +41,7 @@ static bool nothing_follows(struct session *s, const char *request)
 
 #define SEEN_SSL 1u
 #define SEEN_GSSENC 2u
+#define SEEN_DIRECT 4u /* TLS without a request */
 
 static bool first_of_its_kind(struct session *s, unsigned seen)
 {
@@ -52,18 +53,35 @@ static bool first_of_its_kind(struct session *s, unsigned seen)
 	return false;
 }
 
+/* As with PostgreSQL: nobody listens at a unix socket, so there is no TLS over it. */
+static bool offers_tls(const struct session *s)
+{
+	return s->snapshot->client_tls && !conn_is_unix(s->client);
+}
+
 static void on_ssl_request(struct session *s)
 {
-	struct ssl_ctx_st *tls = s->snapshot->client_tls;
-
 	if (!first_of_its_kind(s, SEEN_SSL) || !nothing_follows(s, "SSL"))
 		return;
-	if (!tls) {
+	if (!offers_tls(s)) {
 		answer_byte(s, 'N');
 		return;
 	}
 	answer_byte(s, 'S');
-	conn_start_tls_server(s->client, tls);
+	conn_start_tls_server(s->client, s->snapshot->client_tls);
+}
+
+#define TLS_HANDSHAKE 0x16 /* the first byte of a ClientHello, and of no startup packet */
+
+/* A client of PostgreSQL 17 or newer may begin with TLS, without asking (sslnegotiation=direct). */
+static bool begins_with_tls(struct session *s)
+{
+	if (s->up.total > 0 || s->tls_requests || !offers_tls(s) ||
+		conn_peek(s->client) != TLS_HANDSHAKE)
+		return false;
+	s->tls_requests = SEEN_SSL | SEEN_DIRECT;
+	conn_start_tls_server(s->client, s->snapshot->client_tls);
+	return true;
 }
 
 static void on_gssenc_request(struct session *s)
@@ -138,9 +156,9 @@ static void on_startup_message(struct session *s, struct slice packet)
 			"invalid startup packet layout: expected terminator as last byte");
 		return;
 	}
-	if (s->snapshot->config.client_tls_sslmode == CLIENT_TLS_REQUIRE &&
+	if (s->snapshot->config.client_tls_sslmode >= CLIENT_TLS_REQUIRE && offers_tls(s) &&
 		!conn_is_tls(s->client)) {
-		refuse(s, "28000", "this port requires TLS (client_tls_sslmode = require)");
+		refuse(s, "28000", "this port requires TLS (client_tls_sslmode)");
 		return;
 	}
 	bytes_put_slice(&s->startup, packet);
@@ -182,8 +200,11 @@ static bool take_packet(struct session *s)
 
 void startup_read(struct session *s)
 {
-	enum conn_read_result r = flow_read(&s->up, s, s->client, NULL, s->worker->buffer);
+	enum conn_read_result r;
 
+	if (begins_with_tls(s))
+		return;
+	r = flow_read(&s->up, s, s->client, NULL, s->worker->buffer);
 	if (r == CONN_READ_END || r == CONN_READ_ERROR) {
 		session_close(s, "the client left before it logged in");
 		return;
@@ -201,4 +222,10 @@ void startup_secured(struct session *s)
 	/* Everything from here comes out of the TLS layer; what was read before was checked to be
 	 * nothing. */
 	bytes_release(&s->up.held);
+	/* Without it, another protocol's client could be led here (section "SSL Session
+	 * Encryption"). */
+	if ((s->tls_requests & SEEN_DIRECT) && !conn_has_alpn(s->client))
+		refuse(s, "08P01",
+			"received direct SSL connection request without ALPN protocol negotiation "
+			"extension");
 }

@@ -1,8 +1,10 @@
 /*
- * tls.h - what TLS needs besides the bytes: contexts with their certificates.
+ * tls.h - what TLS needs besides the bytes: contexts with their certificates, names, ALPN.
  *
- * Two kinds of context: one for the clients' leg, made once from the configuration, and one for the
- * upstream's, made from libpq's sslmode and file names. conn.c runs the handshakes.
+ * Two kinds of context: one for the clients' leg, made from the configuration, and one for the
+ * upstream's, made from libpq's sslmode and file names. Both speak ALPN "postgresql", as PostgreSQL
+ * does from 17 on: it is what makes a handshake without SSLRequest safe. conn.c runs the
+ * handshakes.
  */
 #ifndef PGASIDE_TLS_H
 #define PGASIDE_TLS_H
@@ -12,10 +14,14 @@
 #include "err.h"
 
 struct ssl_ctx_st;
+struct ssl_st;
 
-/* The certificate and key that clients see, both PEM files. NULL with `e` naming the file that
- * cannot be used. */
-struct ssl_ctx_st *tls_server_context(const char *cert_file, const char *key_file, struct err *e);
+/*
+ * The certificate and key that clients see, both PEM files. With `ca_file` ("" = none) a client
+ * must have a certificate that it has signed. NULL with `e` naming the file that cannot be used.
+ */
+struct ssl_ctx_st *tls_server_context(
+	const char *cert_file, const char *key_file, const char *ca_file, struct err *e);
 
 enum tls_mode {
 	TLS_DISABLE,
@@ -31,6 +37,7 @@ struct tls_files {
 	const char *cert;
 	const char *key;
 	const char *crl;
+	const char *password; /* of the key */
 };
 
 /*
@@ -39,6 +46,16 @@ struct tls_files {
  */
 struct ssl_ctx_st *tls_client_context(
 	enum tls_mode mode, const struct tls_files *files, struct err *e);
+
+/*
+ * Before a handshake as client: the name to ask for, and the one that the certificate must have (""
+ * = any). The check is part of the handshake, so that nothing is sent to a wrong server.
+ */
+bool tls_expect(struct ssl_st *ssl, const char *server_name, const char *verify_name);
+/* Both sides have agreed on ALPN "postgresql". */
+bool tls_has_alpn(const struct ssl_st *ssl);
+/* Whether we show to `client` the very certificate that `server` has shown to us. */
+bool tls_same_certificate(const struct ssl_st *client, const struct ssl_st *server);
 
 /* Takes NULL. Connections that still use the context keep it alive. */
 void tls_context_free(struct ssl_ctx_st *context);

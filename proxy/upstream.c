@@ -133,6 +133,16 @@ static void read_tls_answer(struct upstream_job *job)
 		fail_attempt(job, "unexpected answer to the SSL request");
 }
 
+/* With TLS from the first byte on, only ALPN says that this is a PostgreSQL server. */
+static void finish_tls(struct upstream_job *job)
+{
+	if (job->upstream->direct_tls && !conn_has_alpn(job->conn))
+		fail_attempt(job, "direct SSL connection was established without ALPN protocol "
+				  "negotiation extension");
+	else
+		succeed(job);
+}
+
 static bool wants_tls(const struct upstream_job *job)
 {
 	return job->upstream->tls_mode != TLS_DISABLE && job->route.address[0] != '\0';
@@ -154,13 +164,15 @@ static void on_conn_event(void *owner, struct conn *c, enum conn_event event)
 
 	switch (event) {
 	case CONN_CONNECTED:
-		if (wants_tls(job))
-			request_tls(job);
-		else
+		if (!wants_tls(job))
 			succeed(job);
+		else if (job->upstream->direct_tls)
+			start_tls(job);
+		else
+			request_tls(job);
 		break;
 	case CONN_SECURED:
-		succeed(job);
+		finish_tls(job);
 		break;
 	case CONN_READABLE:
 		read_tls_answer(job);

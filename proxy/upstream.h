@@ -29,10 +29,12 @@ struct upstream {
 	struct upstream_host hosts[UPSTREAM_HOSTS];
 	unsigned n_hosts;
 	enum tls_mode tls_mode;
-	char *sslmode; /* owned; the same as a word, "" = not given */
-	char *sslrootcert, *sslcert, *sslkey, *sslcrl;
-	char *user, *password, *dbname; /* owned, "" = not given */
-	struct ssl_ctx_st *tls;		/* owned, NULL with sslmode=disable */
+	bool direct_tls; /* sslnegotiation=direct: TLS without asking */
+	/* All owned, "" = not given. */
+	char *sslmode; /* tls_mode as a word */
+	char *sslrootcert, *sslcert, *sslkey, *sslcrl, *sslpassword;
+	char *user, *password, *passfile, *dbname;
+	struct ssl_ctx_st *tls; /* owned, NULL with sslmode=disable */
 };
 
 /* Reads a libpq connection string. On failure `e` says what is wrong with it, without its password.

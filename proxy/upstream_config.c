@@ -10,6 +10,7 @@
 
 #include "pq.h"
 #include "upstream.h"
+#include "url.h"
 
 #define DEFAULT_HOST "/var/run/postgresql"
 #define DEFAULT_PORT "5432"
@@ -68,7 +69,6 @@ static bool is_unsupported(const char *keyword, const char *value)
 		{"require_auth", ""},
 		{"requirepeer", ""},
 		{"sslcrldir", ""},
-		{"sslnegotiation", "postgres"},
 		{"ssl_max_protocol_version", ""},
 		{"ssl_min_protocol_version", "TLSv1 TLSv1.1 TLSv1.2"},
 		{"target_session_attrs", "any"},
@@ -95,8 +95,10 @@ static bool take(void *arg, const char *keyword, const char *value, struct err *
 		{"sslcert", &u->sslcert},
 		{"sslkey", &u->sslkey},
 		{"sslcrl", &u->sslcrl},
+		{"sslpassword", &u->sslpassword},
 		{"user", &u->user},
 		{"password", &u->password},
+		{"passfile", &u->passfile},
 		{"dbname", &u->dbname},
 	};
 
@@ -171,29 +173,77 @@ static bool add_hosts(struct reading *r, struct err *e)
 	}
 }
 
-static void set_defaults(struct upstream *u)
+#define STRINGS 10
+
+static void list_strings(struct upstream *u, char **list[STRINGS])
 {
-	char **strings[] = {&u->sslmode, &u->sslrootcert, &u->sslcert, &u->sslkey, &u->sslcrl,
-		&u->user, &u->password, &u->dbname};
+	char **const strings[STRINGS] = {&u->sslmode, &u->sslrootcert, &u->sslcert, &u->sslkey,
+		&u->sslcrl, &u->sslpassword, &u->user, &u->password, &u->passfile, &u->dbname};
+
+	memcpy(list, strings, sizeof(strings));
+}
+
+static bool set_defaults(struct upstream *u, struct err *e)
+{
+	char **list[STRINGS];
 
 	memset(u, 0, sizeof(*u));
 	u->tls_mode = TLS_PREFER;
-	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		*strings[i] = strdup("");
+	list_strings(u, list);
+	for (size_t i = 0; i < STRINGS; i++)
+		if (!set(list[i], "", e))
+			return false;
+	return true;
+}
+
+static bool set_negotiation(struct upstream *u, const char *value, struct err *e)
+{
+	u->direct_tls = strcmp(value, "direct") == 0;
+	return u->direct_tls || strcmp(value, "postgres") == 0 ||
+	       err_set(e, "08001", "sslnegotiation \"%s\" is none of postgres, direct", value);
+}
+
+static bool parse(struct reading *r, const char *conninfo, struct err *e)
+{
+	char *text = strdup(conninfo);
+	char *negotiation;
+	bool ok;
+
+	if (!text)
+		return err_set(e, "53200", "out of memory");
+	negotiation = url_take_keyword(text, "sslnegotiation");
+	ok = (!negotiation || set_negotiation(r->upstream, negotiation, e)) &&
+	     pq_parse_conninfo(text, take, r, e);
+	free(negotiation);
+	explicit_bzero(text, strlen(text));
+	free(text);
+	return ok;
+}
+
+/* As libpq: who gives no answer to a question that was not asked must not be taken for one without
+ * TLS. */
+static bool check_negotiation(const struct upstream *u, struct err *e)
+{
+	return !u->direct_tls || u->tls_mode >= TLS_REQUIRE ||
+	       err_set(e, "08001",
+		       "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full");
 }
 
 bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
 {
 	struct reading r = {.upstream = u};
-	bool ok;
+	bool ok = set_defaults(u, e) && parse(&r, conninfo, e) && add_hosts(&r, e) &&
+		  check_negotiation(u, e);
 
-	set_defaults(u);
-	ok = pq_parse_conninfo(conninfo, take, &r, e) && add_hosts(&r, e);
 	free(r.hosts);
 	free(r.addresses);
 	free(r.ports);
 	if (ok && u->tls_mode != TLS_DISABLE) {
-		struct tls_files files = {u->sslrootcert, u->sslcert, u->sslkey, u->sslcrl};
+		struct tls_files files = {.rootcert = u->sslrootcert,
+			.cert = u->sslcert,
+			.key = u->sslkey,
+			.crl = u->sslcrl,
+			.password = u->sslpassword};
 
 		u->tls = tls_client_context(u->tls_mode, &files, e);
 		ok = u->tls != NULL;
@@ -205,14 +255,14 @@ bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
 
 void upstream_release(struct upstream *u)
 {
-	char *strings[] = {
-		u->sslmode, u->sslrootcert, u->sslcert, u->sslkey, u->sslcrl, u->user, u->dbname};
+	char **list[STRINGS];
 
-	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
-		free(strings[i]);
-	if (u->password)
-		explicit_bzero(u->password, strlen(u->password));
-	free(u->password);
+	list_strings(u, list);
+	for (size_t i = 0; i < STRINGS; i++) {
+		if (*list[i])
+			explicit_bzero(*list[i], strlen(*list[i]));
+		free(*list[i]);
+	}
 	for (unsigned i = 0; i < u->n_hosts; i++) {
 		free(u->hosts[i].host);
 		free(u->hosts[i].target);

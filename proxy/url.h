@@ -85,4 +85,16 @@ bool url_write_upstream(
  */
 char *url_to_upstream(const char *text, char *const *environment, struct err *e);
 
+/*
+ * Takes a key that libpq may be too old to know out of a keyword string, in which blanks take its
+ * place. Returns its value, owned; NULL when it is not there, or without memory.
+ */
+char *url_take_keyword(char *keywords, const char *key);
+
+/*
+ * A keyword string, completed by user, password and password file of PGUSER, PGPASSWORD and
+ * PGPASSFILE where it does not have its own. Owned; NULL without memory.
+ */
+char *url_add_identity(const char *keywords, char *const *environment);
+
 #endif

@@ -196,6 +196,24 @@ char *url_param_value(const struct url *u, const char *folded)
 	return NULL;
 }
 
+char *url_take_keyword(char *keywords, const char *key)
+{
+	struct slice rest = slice_str(keywords);
+	struct url_param p;
+	struct bytes value;
+	bool found = false;
+
+	bytes_init(&value, URL_TEXT_LIMIT);
+	while (url_next_param(URL_KEYWORDS, &rest, &p)) {
+		if (!slice_is(p.key, key))
+			continue;
+		bytes_clear(&value);
+		found = url_decode_value(URL_KEYWORDS, p.value, &value);
+		memset(keywords + (p.raw.data - (const uint8_t *)keywords), ' ', p.raw.len);
+	}
+	return found ? url_take_text(&value) : NULL;
+}
+
 const char *url_sslmode_named(const char *value)
 {
 	static const struct {

@@ -236,6 +236,7 @@ static const struct {
 	{"sslcrl", "sslcrl", "PGSSLCRL"},
 	{"sslcrldir", "sslcrldir", "PGSSLCRLDIR"},
 	{"sslsni", "sslsni", "PGSSLSNI"},
+	{"sslnegotiation", "sslnegotiation", "PGSSLNEGOTIATION"},
 	{"ssl_min_protocol_version", "sslminprotocolversion", "PGSSLMINPROTOCOLVERSION"},
 	{"ssl_max_protocol_version", "sslmaxprotocolversion", "PGSSLMAXPROTOCOLVERSION"},
 	{"requirepeer", "requirepeer", "PGREQUIREPEER"},
@@ -319,7 +320,7 @@ static bool check_tls_keys(const struct url *u, struct err *e)
 {
 	static const char *const known[] = {"ssl", "sslmode", "sslaccept", "sslfactory",
 		"sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "sslresponsetimeout",
-		"sslnegotiation", "sslcertmode", "sslcompression", "sslinline", "sslkeylogfile"};
+		"sslcertmode", "sslcompression", "sslinline", "sslkeylogfile"};
 	struct slice rest = u->query;
 	struct url_param p;
 
@@ -410,4 +411,31 @@ char *url_to_upstream(const char *text, char *const *environment, struct err *e)
 	bytes_wipe(&out);
 	url_release(&u);
 	return upstream;
+}
+
+static bool has_keyword(const char *keywords, const char *key)
+{
+	struct slice rest = slice_str(keywords);
+	struct url_param p;
+
+	while (url_next_param(URL_KEYWORDS, &rest, &p))
+		if (slice_is(p.key, key))
+			return true;
+	return false;
+}
+
+char *url_add_identity(const char *keywords, char *const *environment)
+{
+	static const struct {
+		const char *key, *variable;
+	} parts[] = {{"user", "PGUSER"}, {"password", "PGPASSWORD"}, {"passfile", "PGPASSFILE"}};
+	struct bytes out;
+
+	bytes_init(&out, URL_TEXT_LIMIT);
+	put_text(&out, keywords);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!has_keyword(keywords, parts[i].key))
+			put_setting(
+				&out, parts[i].key, variable_value(environment, parts[i].variable));
+	return url_take_text(&out);
 }

@@ -28,6 +28,23 @@ static void take_line(struct cluster *c, const char *line)
 		c->port = (int)strtol(line + 7, NULL, 10);
 }
 
+const char *cluster_programs(int version)
+{
+	static char found[512];
+	char line[512], wanted[32];
+	FILE *out = popen("tests/matrix/install-servers.sh", "r"); /* NOLINT(cert-env33-c) */
+
+	assert_non_null(out);
+	snprintf(wanted, sizeof(wanted), "/postgres-%d/", version);
+	found[0] = '\0';
+	while (fgets(line, sizeof(line), out))
+		if (strstr(line, wanted))
+			snprintf(found, sizeof(found), "%.*s", (int)strcspn(line, "\n"), line);
+	assert_int_equal(pclose(out), 0);
+	assert_true(found[0] != '\0');
+	return found;
+}
+
 void cluster_start(struct cluster *c, const char *options)
 {
 	char command[1024], line[1024];

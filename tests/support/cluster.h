@@ -15,6 +15,9 @@ struct cluster {
 	int port;
 };
 
+/* The directory of the programs of that major version, which tests/matrix/install-servers.sh has
+ * from npm; in a static buffer. */
+const char *cluster_programs(int version);
 /* `options` as on cluster.sh's command line. */
 void cluster_start(struct cluster *c, const char *options);
 void cluster_stop(struct cluster *c);

@@ -6,10 +6,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -76,6 +79,36 @@ struct wire *wire_accept(int listener)
 	return wire_over(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
 }
 
+static void become_client(int fd, int port, const char *arguments)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command),
+		"exec openssl s_client -quiet -connect 127.0.0.1:%d %s 2>/dev/null", port,
+		arguments);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (dup2(fd, 0) == 0 && dup2(fd, 1) == 1)
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+	_exit(127);
+}
+
+struct wire *wire_open_tls(int port, const char *arguments)
+{
+	int pair[2];
+	struct wire *w;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		become_client(pair[1], port, arguments);
+	close(pair[1]);
+	w = wire_over(pair[0]);
+	w->helper = pid;
+	return w;
+}
+
 struct wire *wire_open(int port)
 {
 	return wire_open_at("127.0.0.1", port);
@@ -87,6 +120,8 @@ void wire_close(struct wire *w)
 		if (wires[i] == w)
 			wires[i] = NULL;
 	close(w->fd);
+	if (w->helper > 0 && kill(w->helper, SIGKILL) == 0)
+		waitpid(w->helper, NULL, 0);
 	bytes_release(&w->out);
 	bytes_release(&w->in);
 	free(w);
@@ -133,6 +168,22 @@ void wire_startup(struct wire *w, uint32_t version, const char *user, const char
 	bytes_set_u32(&w->out, place, (uint32_t)(bytes_length(&w->out) - place));
 }
 
+void wire_startup_with(struct wire *w, uint32_t version, ...)
+{
+	size_t place = bytes_length(&w->out);
+	const char *name;
+	va_list args;
+
+	bytes_put_u32(&w->out, 0);
+	bytes_put_u32(&w->out, version);
+	va_start(args, version);
+	while ((name = va_arg(args, const char *)))
+		put_pair(&w->out, name, va_arg(args, const char *));
+	va_end(args);
+	bytes_put_u8(&w->out, 0);
+	bytes_set_u32(&w->out, place, (uint32_t)(bytes_length(&w->out) - place));
+}
+
 void wire_request(struct wire *w, uint32_t code)
 {
 	bytes_put_u32(&w->out, 8);
@@ -145,6 +196,13 @@ void wire_cancel(struct wire *w, uint32_t pid, uint32_t secret)
 	bytes_put_u32(&w->out, CANCEL_CODE);
 	bytes_put_u32(&w->out, pid);
 	bytes_put_u32(&w->out, secret);
+}
+
+void wire_cancel_key(struct wire *w, const uint8_t *key, size_t len)
+{
+	bytes_put_u32(&w->out, (uint32_t)len + 8);
+	bytes_put_u32(&w->out, CANCEL_CODE);
+	bytes_put(&w->out, key, len);
 }
 
 /* A message whose body is strings, perhaps behind one byte and before some more. */
@@ -373,6 +431,8 @@ static void say_row(struct wire *w, struct slice body)
 
 static void say_key(struct wire *w, struct cursor c)
 {
+	w->key_len = c.left < sizeof(w->key) ? c.left : sizeof(w->key);
+	memcpy(w->key, c.at, w->key_len);
 	w->pid = cursor_u32(&c);
 	w->secret = cursor_u32(&c);
 	say(w, "K");
@@ -388,6 +448,21 @@ static void say_pair(struct wire *w, char type, struct cursor c)
 	second = cursor_cstr(&c);
 	say(w, "%c(%.*s%c%.*s)", type, (int)first.len, (const char *)first.data,
 		type == 'A' ? ',' : '=', (int)second.len, (const char *)second.data);
+}
+
+static void say_negotiation(struct wire *w, struct cursor c)
+{
+	uint32_t minor = cursor_u32(&c), n = cursor_u32(&c);
+	char names[256] = "";
+
+	for (uint32_t i = 0; i < n && !c.failed; i++) {
+		struct slice name = cursor_cstr(&c);
+		size_t len = strlen(names);
+
+		snprintf(names + len, sizeof(names) - len, ",%.*s", (int)name.len,
+			(const char *)name.data);
+	}
+	say(w, "v(%u%s%s)", minor & 0xffff, names, cursor_done(&c) ? "" : " malformed");
 }
 
 static void say_message(struct wire *w, char type, struct slice body)
@@ -424,6 +499,9 @@ static void say_message(struct wire *w, char type, struct slice body)
 		break;
 	case 'K':
 		say_key(w, c);
+		break;
+	case 'v':
+		say_negotiation(w, c);
 		break;
 	case 'd':
 		say(w, "d(%zu)", body.len);

@@ -10,12 +10,14 @@
  *   T(2) t(1) D(a,-)        columns, parameters, values ("-" is NULL)
  *   C(SELECT 1) E(42P01) N(42P07) A(channel,payload) V(1) d(4)
  *   Z:T                     ReadyForQuery
+ *   v(0,_pq_.x)             NegotiateProtocolVersion: minor version, options
  *   EOF                     the other side has closed
  */
 #ifndef PGASIDE_TESTS_WIRE_H
 #define PGASIDE_TESTS_WIRE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "bytes.h"
 
@@ -28,12 +30,17 @@ struct wire {
 	char detail[512];    /* and its DETAIL */
 	char positions[256]; /* " @18" for each error of the transcript that has one */
 	uint32_t pid;	     /* of BackendKeyData */
-	uint32_t secret;
+	uint32_t secret;     /* the first four bytes */
+	uint8_t key[264];    /* all of the body of BackendKeyData */
+	size_t key_len;
+	pid_t helper; /* the program that encrypts, 0 = none */
 };
 
 /* Connects only. Closed by wire_close() or wire_close_all(). */
 struct wire *wire_open(int port);
 struct wire *wire_open_at(const char *address, int port);
+/* The same with TLS, by `openssl s_client` and these arguments of its. */
+struct wire *wire_open_tls(int port, const char *arguments);
 void wire_close(struct wire *w);
 void wire_close_all(void);
 /* The other side: listens on a free port, and takes the next connection to it. */
@@ -57,6 +64,10 @@ void wire_startup(struct wire *w, uint32_t version, const char *user, const char
 /* SSLRequest, GSSENCRequest: a packet of eight bytes with this code. */
 void wire_request(struct wire *w, uint32_t code);
 void wire_cancel(struct wire *w, uint32_t pid, uint32_t secret);
+/* CancelRequest with the body of a BackendKeyData. */
+void wire_cancel_key(struct wire *w, const uint8_t *key, size_t len);
+/* A StartupMessage of any parameters: name, value, .., NULL. */
+void wire_startup_with(struct wire *w, uint32_t version, ...) __attribute__((sentinel));
 void wire_password(struct wire *w, const char *password);
 void wire_query(struct wire *w, const char *sql);
 void wire_parse(struct wire *w, const char *name, const char *sql);

@@ -54,6 +54,8 @@ static void defaults_are_those_of_the_documentation(void **state)
 	assert_int_equal(c.client_tls_sslmode, CLIENT_TLS_DISABLE);
 	assert_string_equal(c.client_tls_key_file, "");
 	assert_string_equal(c.client_tls_cert_file, "");
+	assert_string_equal(c.client_tls_ca_file, "");
+	assert_int_equal(c.auth, AUTH_PASSWORD);
 	assert_int_equal(c.allow_cleartext, ALLOW_LOCAL);
 	assert_int_equal(c.allow_passwordless, ALLOW_LOCAL);
 	assert_int_equal(c.max_client_conn, 1000);
@@ -165,6 +167,9 @@ static const struct {
 	{"aside", "0", 0},
 	{"client_tls_sslmode", "require", CLIENT_TLS_REQUIRE},
 	{"client_tls_sslmode", "prefer", CLIENT_TLS_ALLOW},
+	{"client_tls_sslmode", "verify-ca", CLIENT_TLS_VERIFY},
+	{"client_tls_sslmode", "verify-full", CLIENT_TLS_VERIFY},
+	{"auth", "relay", AUTH_RELAY},
 	{"allow_cleartext", "always", ALLOW_ALWAYS},
 	{"notify", "off", NOTIFY_OFF},
 };
@@ -221,7 +226,8 @@ static const struct {
 	{"aside", ""},
 	{"aside", "2"},
 	{"aside", "onn"},
-	{"client_tls_sslmode", "verify-full"},
+	{"client_tls_sslmode", "verify_full"},
+	{"auth", "trust"},
 	{"client_tls_sslmode", "Require"},
 	{"notify", ""},
 	{"log_level", "verbose"},
@@ -511,6 +517,18 @@ static const struct {
 	{"TLS with both",
 		"upstream = x\nclient_tls_sslmode = require\nclient_tls_key_file = k\n"
 		"client_tls_cert_file = c",
+		NULL},
+	{"clients' certificates without an authority",
+		"upstream = x\nclient_tls_sslmode = verify-ca\nclient_tls_key_file = k\n"
+		"client_tls_cert_file = c",
+		"client_tls_ca_file need each other"},
+	{"an authority that nobody asks",
+		"upstream = x\nclient_tls_sslmode = require\nclient_tls_key_file = k\n"
+		"client_tls_cert_file = c\nclient_tls_ca_file = a",
+		"client_tls_ca_file need each other"},
+	{"clients' certificates",
+		"upstream = x\nclient_tls_sslmode = verify-full\nclient_tls_key_file = k\n"
+		"client_tls_cert_file = c\nclient_tls_ca_file = a",
 		NULL},
 	{"files without TLS", "upstream = x\nclient_tls_cert_file = c", "need client_tls_sslmode"},
 };

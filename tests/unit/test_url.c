@@ -537,6 +537,61 @@ static void every_truncation_is_read_or_refused(void **state)
 	}
 }
 
+static void what_libpq_is_too_old_for_is_taken_out(void **state)
+{
+	static const struct {
+		const char *text, *value, *left;
+	} list[] = {
+		{"", NULL, ""},
+		{"host=a port=1", NULL, "host=a port=1"},
+		{"host=a x=direct port=1", "direct", "host=a          port=1"},
+		{"x = 'a b' host=a", "a b", "          host=a"},
+		{"x=a host=a x=b", "b", "    host=a    "},
+		{"password='x=a' host=a", NULL, "password='x=a' host=a"},
+		{"xx=a x_=b", NULL, "xx=a x_=b"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(list); i++) {
+		char *text = strdup(list[i].text);
+		char *value = url_take_keyword(text, "x");
+
+		assert_string_equal(text, list[i].left);
+		if (list[i].value)
+			assert_string_equal(value, list[i].value);
+		else
+			assert_null(value);
+		free(value);
+		free(text);
+	}
+}
+
+static void an_identity_comes_from_the_environment_where_none_is_named(void **state)
+{
+	static const char *const environment[] = {
+		"PGUSER=deploy", "PGPASSWORD=it's", "PGPASSFILE=/p", "PGHOST=elsewhere", NULL};
+	static const char *const none[] = {"PGUSER=", NULL};
+	static const struct {
+		const char *text;
+		const char *const *environment;
+		const char *want;
+	} list[] = {
+		{"host='a'", none, "host='a'"},
+		{"host='a'", environment, "host='a' user='deploy' password='it\\'s' passfile='/p'"},
+		{"user=me", environment, "user=me password='it\\'s' passfile='/p'"},
+		{"user=me password=x passfile=y", environment, "user=me password=x passfile=y"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(list); i++) {
+		char *got = url_add_identity(
+			list[i].text, (char *const *)(uintptr_t)list[i].environment);
+
+		assert_string_equal(got, list[i].want);
+		free(got);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -550,6 +605,8 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_said_to_libpq_is_refused),
 		cmocka_unit_test(the_same_server_is_recognised),
 		cmocka_unit_test(every_truncation_is_read_or_refused),
+		cmocka_unit_test(what_libpq_is_too_old_for_is_taken_out),
+		cmocka_unit_test(an_identity_comes_from_the_environment_where_none_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
