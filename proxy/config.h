@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "log.h"
 
 enum config_client_tls {
 	CLIENT_TLS_DISABLE,
@@ -40,6 +41,10 @@ enum config_conflict {
 enum config_rollback {
 	ROLLBACK_UNDO,
 	ROLLBACK_KEEP,
+};
+enum config_log_format {
+	LOG_AS_TEXT,
+	LOG_AS_JSON
 };
 enum config_notify {
 	NOTIFY_NOTICE,
@@ -91,6 +96,8 @@ struct config {
 
 	bool log_connections;
 	bool log_disconnections;
+	enum config_log_format log_format;
+	enum log_time log_timestamps;
 	char *log_level; /* a name that log_level_from_name() knows */
 
 	/* `pgaside run` only, not settings: what a client of the private port must show, and what

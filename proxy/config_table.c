@@ -35,6 +35,10 @@ static const struct setting_word rollback_words[] = {
 	{"undo", ROLLBACK_UNDO}, {"keep", ROLLBACK_KEEP}, {0}};
 static const struct setting_word notify_words[] = {
 	{"notice", NOTIFY_NOTICE}, {"off", NOTIFY_OFF}, {NULL, 0}};
+static const struct setting_word format_words[] = {
+	{"text", LOG_AS_TEXT}, {"json", LOG_AS_JSON}, {NULL, 0}};
+static const struct setting_word time_words[] = {
+	{"auto", LOG_TIME_AUTO}, {"on", LOG_TIME_ON}, {"off", LOG_TIME_OFF}, {NULL, 0}};
 static const struct setting_word level_words[] = {
 	{"error", 0}, {"warning", 0}, {"info", 0}, {"debug", 0}, {NULL, 0}};
 
@@ -138,6 +142,12 @@ const struct setting setting_table[] = {
 
 	{BOOL(log_connections), .initial = "on", .help = "log every log-in"},
 	{BOOL(log_disconnections), .initial = "on", .help = "log every end of a session"},
+	{WORD(log_format, format_words), .initial = "text",
+		.help = "how a line of the log is written"},
+	{WORD(log_timestamps, time_words), .initial = "auto",
+		.help = "whether a line of the log begins with the time; auto: unless it goes to "
+			"the "
+			"journal"},
 	{AT(log_level), .kind = SETTING_WORD_STRING, .words = level_words, .initial = "info",
 		.help = "what is logged, to standard error"},
 };

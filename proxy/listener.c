@@ -191,6 +191,22 @@ struct listener *listener_new_unix(struct event_base *base, const char *director
 	return l;
 }
 
+void listener_log(const struct listener *l)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	char host[64] = "", quoted[160];
+
+	if (l->path[0])
+		log_event(LOG_LEVEL_INFO, "listening", "path=%s",
+			log_quote(quoted, sizeof(quoted), l->path, (unsigned)strlen(l->path)));
+	else if (getsockname(l->fd, (struct sockaddr *)&address, &len) == 0 &&
+		 getnameinfo((const struct sockaddr *)&address, len, host, sizeof(host), NULL, 0,
+			 NI_NUMERICHOST) == 0)
+		log_event(
+			LOG_LEVEL_INFO, "listening", "address=%s port=%u", host, listener_port(l));
+}
+
 uint16_t listener_port(const struct listener *l)
 {
 	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};

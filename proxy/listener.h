@@ -23,6 +23,8 @@ struct listener *listener_new_tcp(struct event_base *base, const char *address, 
 /* Listens on DIRECTORY/.s.PGSQL.PORT; a socket that nobody listens on any more is replaced. */
 struct listener *listener_new_unix(struct event_base *base, const char *directory, uint16_t port,
 	listener_fn on_client, void *owner, struct err *e);
+/* Says in the log where it listens. */
+void listener_log(const struct listener *l);
 /* The TCP port really bound; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *l);
 /* Closes it, and removes the file of a unix socket. Takes NULL. */

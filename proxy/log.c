@@ -3,13 +3,20 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "log_escape.h"
 
 enum {
 	LINE_SIZE = 4096, /* with the line end; no more than PIPE_BUF, so that a write is whole */
-	PIECE_SIZE = 5	  /* the longest escape, \xNN, or a character of UTF-8, terminated */
+	PRIORITY_LENGTH = 3,
+	TIME_SIZE = sizeof("2026-01-31T23:59:59.999Z")
 };
 
 static const char *const level_names[] = {
@@ -20,6 +27,7 @@ static const char *const level_names[] = {
 };
 
 static atomic_int highest = LOG_LEVEL_INFO;
+static atomic_bool as_json, with_time, with_priority;
 
 bool log_level_from_name(const char *name, enum log_level *level)
 {
@@ -42,84 +50,29 @@ bool log_enabled(enum log_level level)
 	return (int)level <= atomic_load_explicit(&highest, memory_order_relaxed);
 }
 
-/* How many bytes the character at `text` has in UTF-8; 0 when it is none, or a control character
- * (U+0080 to U+009F). */
-static unsigned utf8_length(const unsigned char *text, unsigned len)
+/* Whether standard error is the stream to the journal that the service manager has told us of. */
+static bool goes_to_journal(void)
 {
-	static const struct {
-		unsigned char lowest, highest, second_lowest, second_highest, length;
-	} forms[] = {
-		{0xc2, 0xc2, 0xa0, 0xbf, 2},
-		{0xc3, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3},
-		{0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3},
-		{0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4},
-		{0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-	unsigned f = 0;
+	const char *named = getenv("JOURNAL_STREAM");
+	char ours[64];
+	struct stat s;
 
-	while (f < sizeof(forms) / sizeof(forms[0]) &&
-		!(text[0] >= forms[f].lowest && text[0] <= forms[f].highest))
-		f++;
-	if (f == sizeof(forms) / sizeof(forms[0]) || len < forms[f].length ||
-		text[1] < forms[f].second_lowest || text[1] > forms[f].second_highest)
-		return 0;
-	for (unsigned i = 2; i < forms[f].length; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	return forms[f].length;
+	if (!named || fstat(STDERR_FILENO, &s) != 0)
+		return false;
+	snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)s.st_dev, (uintmax_t)s.st_ino);
+	return strcmp(named, ours) == 0;
 }
 
-/* One character as it is written, terminated. Returns how many bytes of `text` that is. */
-static unsigned escape(char piece[PIECE_SIZE], const unsigned char *text, unsigned len)
+void log_configure(const struct log_options *o)
 {
-	static const char special[] = "\"\"\\\\\nn\rr\tt"; /* pairs: character, letter */
-	unsigned char c = text[0];
-	unsigned used = utf8_length(text, len);
+	bool journal = goes_to_journal();
 
-	for (const char *s = special; *s; s += 2) {
-		if ((char)c == s[0]) {
-			snprintf(piece, PIECE_SIZE, "\\%c", s[1]);
-			return 1;
-		}
-	}
-	if (c >= 0x20 && c < 0x7f)
-		used = 1;
-	if (used == 0) {
-		snprintf(piece, PIECE_SIZE, "\\x%02x", c);
-		return 1;
-	}
-	memcpy(piece, text, used);
-	piece[used] = '\0';
-	return used;
-}
-
-const char *log_quote(char *out, unsigned size, const char *text, unsigned len)
-{
-	static const char cut[] = "...\"";
-	unsigned at = 1, cut_at = 1;
-	char piece[PIECE_SIZE];
-
-	out[0] = '"';
-	for (unsigned i = 0; i < len;) {
-		unsigned used = escape(piece, (const unsigned char *)text + i, len - i);
-		unsigned n = (unsigned)strlen(piece);
-
-		if (at + sizeof(cut) <= size)
-			cut_at = at;
-		if (at + n + sizeof("\"") > size) {
-			memcpy(out + cut_at, cut, sizeof(cut));
-			return out;
-		}
-		memcpy(out + at, piece, n);
-		at += n;
-		i += used;
-	}
-	memcpy(out + at, "\"", sizeof("\""));
-	return out;
+	log_set_level(o->level);
+	atomic_store_explicit(&as_json, o->json, memory_order_relaxed);
+	atomic_store_explicit(&with_priority, journal, memory_order_relaxed);
+	atomic_store_explicit(&with_time,
+		o->time == LOG_TIME_ON || (o->time == LOG_TIME_AUTO && !journal),
+		memory_order_relaxed);
 }
 
 /* A last line of defence: whatever the caller's format put in, it is one line. */
@@ -148,7 +101,8 @@ static size_t cut_line(char *line)
 	size_t len = 0, next;
 	bool quoted = false;
 
-	while ((next = len + unit(line + len, quoted)) <= LINE_SIZE - strlen("...\"\n")) {
+	while ((next = len + unit(line + len, quoted)) <=
+		LINE_SIZE - PRIORITY_LENGTH - strlen("...\"\n")) {
 		if (line[len] == '"')
 			quoted = !quoted;
 		len = next;
@@ -169,6 +123,64 @@ static void write_line(const char *line, size_t len)
 	} while (n < 0 && errno == EINTR);
 }
 
+/* RFC 3339, in UTC: the same in every place, and in order as text. */
+static void format_time(char out[TIME_SIZE])
+{
+	struct timespec now;
+	struct tm parts;
+	size_t len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &parts);
+	len = strftime(out, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+	snprintf(out + len, TIME_SIZE - len, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000u);
+}
+
+/* What stands before the key=value part. Returns its length. */
+static size_t write_head(char line[LINE_SIZE + 1], enum log_level level, const char *event)
+{
+	bool json = atomic_load_explicit(&as_json, memory_order_relaxed);
+	char time[TIME_SIZE] = "";
+	int n;
+
+	if (atomic_load_explicit(&with_time, memory_order_relaxed))
+		format_time(time);
+	n = snprintf(line, LINE_SIZE + 1, "%s%s%s%s%s event=%s ", json && *time ? "time=" : "",
+		time, *time ? " " : "", json ? "level=" : "", level_names[level], event);
+	if (n < 0)
+		return 0;
+	return n > LINE_SIZE ? LINE_SIZE : (size_t)n;
+}
+
+/* What the journal takes off again: how urgent the line is, as in syslog. */
+static size_t write_priority(char *out, enum log_level level)
+{
+	static const char digits[] = {
+		[LOG_LEVEL_ERROR] = '3',
+		[LOG_LEVEL_WARNING] = '4',
+		[LOG_LEVEL_INFO] = '6',
+		[LOG_LEVEL_DEBUG] = '7',
+	};
+
+	if (!atomic_load_explicit(&with_priority, memory_order_relaxed))
+		return 0;
+	memcpy(out, (const char[]){'<', digits[level], '>'}, PRIORITY_LENGTH);
+	return PRIORITY_LENGTH;
+}
+
+static void write_out(enum log_level level, const char *line)
+{
+	char out[LINE_SIZE];
+	size_t len = write_priority(out, level);
+
+	if (atomic_load_explicit(&as_json, memory_order_relaxed))
+		len += log_json(out + len, LINE_SIZE - 1 - len, line);
+	else
+		len += (size_t)snprintf(out + len, LINE_SIZE - len, "%s", line);
+	out[len++] = '\n';
+	write_line(out, len);
+}
+
 void log_event(enum log_level level, const char *event, const char *format, ...)
 {
 	char line[LINE_SIZE + 1];
@@ -179,20 +191,17 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
 
 	if (!log_enabled(level))
 		return;
-	n = snprintf(line, sizeof(line), "%s event=%s ", level_names[level], event);
-	len = n < 0 ? 0 : (size_t)n;
-	if (len >= sizeof(line))
-		len = sizeof(line) - 1;
+	len = write_head(line, level, event);
 	va_start(args, format);
 	n = vsnprintf(line + len, sizeof(line) - len, format, args);
 	va_end(args);
 	len += n < 0 ? 0 : (size_t)n;
-	if (len >= LINE_SIZE)
+	if (len >= LINE_SIZE - PRIORITY_LENGTH)
 		len = cut_line(line);
 	while (len > 0 && line[len - 1] == ' ')
 		len--;
 	flatten(line, len);
-	line[len++] = '\n';
-	write_line(line, len);
+	line[len] = '\0';
+	write_out(level, line);
 	errno = saved_errno;
 }

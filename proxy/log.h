@@ -1,9 +1,10 @@
 /*
  * log.h - one line an event, on standard error.
  *
- * `level event=name key=value reason="..."`. Safe to call from any thread; a line is one write.
- * Control characters and quotes in values are escaped, a line is cut at 4 KiB. Never hand it a
- * password, SASL data or a bound value.
+ * `time level event=name key=value reason="..."`, or a JSON object of the same. Safe to call from
+ * any thread; a line is one write. What goes to systemd's journal has the level in front as it
+ * wants it. Control characters and quotes in values are escaped, a line is cut at 4 KiB. Never hand
+ * it a password, SASL data or a bound value.
  */
 #ifndef PGASIDE_LOG_H
 #define PGASIDE_LOG_H
@@ -17,8 +18,22 @@ enum log_level {
 	LOG_LEVEL_DEBUG
 };
 
+enum log_time {
+	LOG_TIME_AUTO, /* unless standard error goes to systemd's journal, which adds its own */
+	LOG_TIME_ON,
+	LOG_TIME_OFF
+};
+
+struct log_options {
+	enum log_level level;
+	enum log_time time;
+	bool json;
+};
+
 /* "error", "warning", "info", "debug"; false for anything else. */
 bool log_level_from_name(const char *name, enum log_level *level);
+/* On the main thread, at any time. Before the first call lines are text without time. */
+void log_configure(const struct log_options *o);
 /* What is above `level` is not written. The start value is info. */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);

@@ -181,12 +181,12 @@ static bool make_readable(const struct options *o, char **setting, const char *n
 	return ok || err_set(e, "53200", "out of memory");
 }
 
-static void set_log_level(const struct config *c)
+static void set_log(const struct config *c)
 {
-	enum log_level level;
+	struct log_options o = {.json = c->log_format == LOG_AS_JSON, .time = c->log_timestamps};
 
-	if (log_level_from_name(c->log_level, &level))
-		log_set_level(level);
+	if (log_level_from_name(c->log_level, &o.level))
+		log_configure(&o);
 }
 
 static bool load(struct options *o, struct config *c, struct err *e)
@@ -209,7 +209,7 @@ static struct snapshot *snapshot_of(const struct options *o, struct config *c, s
 	if (make_readable(o, &c->upstream, "upstream", e))
 		s = snapshot_new(c, e);
 	if (s)
-		set_log_level(&s->config);
+		set_log(&s->config);
 	return s;
 }
 
@@ -307,7 +307,7 @@ static int start(struct options *o)
 		print_command_help(o->is_run);
 		status = EXIT_SUCCESS;
 	} else {
-		set_log_level(&c);
+		set_log(&c);
 		status = o->is_run ? run(&c, o) : serve(&c, o);
 	}
 	config_release(&c);

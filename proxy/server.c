@@ -158,10 +158,7 @@ struct server *server_new(struct snapshot *snapshot, struct err *e)
 		return NULL;
 	}
 	for (unsigned i = 0; i < s->n_listeners; i++)
-		if (listener_port(s->listeners[i]) != 0)
-			log_event(LOG_LEVEL_INFO, "listening", "address=%s port=%u workers=%u",
-				server_config(s)->listen_addr, listener_port(s->listeners[i]),
-				s->n_workers);
+		listener_log(s->listeners[i]);
 	return s;
 }
 
@@ -254,7 +251,7 @@ bool server_reload(struct server *s, struct err *e)
 	snapshot_release(s->snapshot);
 	s->snapshot = next;
 	hand_out(s);
-	log_event(LOG_LEVEL_INFO, "reloaded", "sessions=new");
+	log_event(LOG_LEVEL_INFO, "reloaded", "workers=%u", s->n_workers);
 	return true;
 }
 

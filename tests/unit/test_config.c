@@ -1,5 +1,6 @@
 #include "config.h"
 #include "config_table.h"
+#include "log.h"
 
 #include <limits.h>
 #include <setjmp.h>
@@ -79,6 +80,8 @@ static void defaults_are_those_of_the_documentation(void **state)
 	assert_int_equal(c.tcp_user_timeout_ms, 0);
 	assert_true(c.log_connections);
 	assert_true(c.log_disconnections);
+	assert_int_equal(c.log_format, LOG_AS_TEXT);
+	assert_int_equal(c.log_timestamps, LOG_TIME_AUTO);
 	assert_string_equal(c.log_level, "info");
 	assert_string_equal(c.private_password, "");
 	assert_string_equal(c.server_password, "");
