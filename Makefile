@@ -10,7 +10,7 @@ ifeq (,$(findstring -j,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(shell nproc)
 endif
 endif
-ifeq (,$(filter test demo integration asan e2e lint bench,$(MAKECMDGOALS)))
+ifeq (,$(filter test demo integration asan e2e lint bench bench-full,$(MAKECMDGOALS)))
 MAKEFLAGS += --output-sync=line
 endif
 
@@ -62,7 +62,7 @@ REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
 .PHONY: matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
-	integration e2e asan asan-suites test demo bench clean
+	integration e2e asan asan-suites test demo bench bench-full clean
 .DEFAULT_GOAL := all
 
 help:
@@ -81,7 +81,8 @@ help:
 	@echo 'make integration   against a throwaway PostgreSQL'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
-	@echo 'make bench         what pgaside costs: two minutes, on a machine with nothing else to do'
+	@echo 'make bench         what pgaside costs, beside pgbouncer and HAProxy: five minutes'
+	@echo 'make bench-full    the same with longer rounds: an hour'
 	@echo 'make deps          install what the build needs (apt)'
 	@echo 'make clean'
 	@echo 'V=1 shows commands, BUILD=directory builds elsewhere.'
@@ -210,11 +211,16 @@ demo:
 	@$(MAKE) all
 	@PGASIDE=$(BUILD)/pgaside tests/e2e/demo.sh
 
-bench: $(BUILD)/pgaside
-	@PGASIDE=$(BUILD)/pgaside bench/run
+# What pgaside costs, beside other proxies: bench/README.md.
+$(BUILD)/bench/search: %: %.o $(BUILD)/libprotocol.a
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
+bench bench-full: $(BUILD)/pgaside $(BUILD)/bench/search
+	@tests/support/install-deps.sh bench
+	@BUILD=$(BUILD) PGASIDE=$(BUILD)/pgaside bench/run $(if $(filter bench-full,$@),--full) $(BENCH)
 
 clean:
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d)
+-include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(BUILD)/bench/search.d
 -include $(addsuffix .d,$(UNIT) $(ORACLE) $(INTEGRATION) $(REPLAY)) $(BUILD)/tests/fuzz/replay.d

@@ -1,5 +1,5 @@
 #!/bin/bash
-# install-deps.sh build|demo|test: installs the Debian packages that are missing for that purpose.
+# install-deps.sh build|demo|test|bench: installs the Debian packages that are missing for that purpose.
 # Says nothing when all are there. Needs root or sudo only when something is missing.
 set -euo pipefail
 
@@ -8,11 +8,13 @@ demo=(postgresql-15 postgresql-client-15 openssl nodejs npm ca-certificates)
 test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-tidy
 	libclang-rt-14-dev cppcheck shellcheck python3 python3-psycopg python3-psycopg2
 	default-jdk-headless libpostgresql-jdbc-java)
+bench=(pgbouncer haproxy strace valgrind python3)
 case ${1:-} in
 build) ;;
 demo) packages+=("${demo[@]}") ;;
 test) packages+=("${demo[@]}" "${test[@]}") ;;
-*) echo "usage: install-deps.sh build|demo|test" >&2 && exit 2 ;;
+bench) packages+=("${demo[@]}" "${bench[@]}") ;;
+*) echo "usage: install-deps.sh build|demo|test|bench" >&2 && exit 2 ;;
 esac
 
 # Node often comes from elsewhere, with npm in the same package; those must not be mixed. Any Java
