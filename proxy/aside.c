@@ -294,6 +294,10 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	j->dialect = r->dialect;
 	j->wanted_relation = r->relation;
 	j->wanted_index = r->index;
+	if (r->mode == ASIDE_UNDO) {
+		j->relation = r->relation;
+		j->made = r->index;
+	}
 	bytes_put_slice(&j->settings, r->settings);
 	copy_statement(j, r);
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);

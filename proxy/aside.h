@@ -35,7 +35,8 @@ struct worker;
 enum aside_mode {
 	ASIDE_NOW,  /* while its transaction is open: obstacles are looked for */
 	ASIDE_OWED, /* after COMMIT: its relation is the OID, whatever it is called by now */
-	ASIDE_UNDO, /* drops the index with the OID `index`, which this program has made */
+	ASIDE_UNDO, /* drops the index with the OID `index`, which this program has made on
+		       `relation`; it does not give up before that is gone */
 };
 
 /* Everything here is copied. */

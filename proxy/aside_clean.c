@@ -51,7 +51,9 @@ static void try_again(struct aside *a)
 	j->hold = false;
 	j->in_the_way = false;
 	j->building = 0;
-	j->relation = 0;
+	if (j->mode != ASIDE_UNDO)
+		j->relation = 0;
+	j->finished = false;
 	aside_watch_stop(a);
 	log_event(LOG_LEVEL_WARNING, "aside_retry", "session=%llu sqlstate=%s try=%u pause_ms=%u",
 		(unsigned long long)a->session, j->sqlstate, j->tries, pause);
@@ -128,10 +130,11 @@ static void finish(struct aside *a)
 		aside_finish(a, result_of(a), OBSTACLE_LOCK);
 }
 
-/* Nothing can have been left: the statement was never sent. */
-static bool never_ran(enum aside_state state)
+/* Nothing can have been left: the statement was never sent, and nothing is to be undone. */
+static bool never_ran(const struct aside *a, enum aside_state state)
 {
-	return state != ASIDE_REPAIRING && state != ASIDE_RUNNING && state != ASIDE_VERIFYING;
+	return a->job.mode != ASIDE_UNDO && state != ASIDE_REPAIRING && state != ASIDE_RUNNING &&
+	       state != ASIDE_VERIFYING;
 }
 
 void aside_clean_up(struct aside *a)
@@ -144,7 +147,7 @@ void aside_clean_up(struct aside *a)
 	a->cancel_due = false;
 	if (a->job.in_the_way && a->job.mode != ASIDE_NOW && !a->cancelled)
 		call_it_a_deadlock(a);
-	if (never_ran(before) || a->job.relation == 0) {
+	if (never_ran(a, before) || a->job.relation == 0) {
 		finish(a);
 		return;
 	}
@@ -223,6 +226,19 @@ static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 	}
 }
 
+/* The statement has succeeded, and whether its index is valid could not be found out: a valid one
+ * is ours, too. */
+static bool was_made(const struct aside *a, uint32_t oid, const char *name)
+{
+	const struct aside_job *j = &a->job;
+	bool valid;
+
+	if (!j->finished || j->statement.aside.if_not_exists ||
+		aside_index_was_there(j, oid, &valid))
+		return false;
+	return oid == j->building || (!j->too_many && made_by_us(a, name));
+}
+
 /* True when an index that may be ours may also be somebody's who is building it now. */
 static bool collect(struct aside *a, const struct pq_result *r)
 {
@@ -232,8 +248,11 @@ static bool collect(struct aside *a, const struct pq_result *r)
 	j->n_leftovers = 0;
 	for (int i = 0; i < r->n_rows; i++) {
 		uint32_t oid = aside_oid(pq_value(r, i, 0));
+		bool valid = pq_value(r, i, 3)[0] == 't';
 
-		if (!is_ours(a, oid, pq_value(r, i, 1)))
+		if (valid && was_made(a, oid, pq_value(r, i, 1)))
+			j->made = oid;
+		if (valid ? oid != j->made : !is_ours(a, oid, pq_value(r, i, 1)))
 			continue;
 		if (oid != j->building && oid != j->made && pq_value(r, i, 2)[0] == 't')
 			doubtful = true;
@@ -246,27 +265,25 @@ static bool collect(struct aside *a, const struct pq_result *r)
 static void on_listed(void *owner, const struct pq_result *r);
 static void wait_and_list(struct aside *a);
 
-/* INVALID indexes of the table, and the one that nobody wants any more ($3). $2 is our own backend:
- * it may hold its lock for a moment longer. */
-static const char invalid_sql[] =
+/* The table's indexes: OID, name, whether somebody else is building on it, valid. $2 is our own
+ * backend: it may hold its lock for a moment longer. */
+static const char indexes_sql[] =
 	"SELECT i.indexrelid, c.relname, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
 	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> $2::int "
 	"AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d "
-	"WHERE d.datname = pg_catalog.current_database())) "
+	"WHERE d.datname = pg_catalog.current_database())), i.indisvalid "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-	"WHERE i.indrelid = $1::oid AND (NOT i.indisvalid OR i.indexrelid = $3::oid) "
-	"AND c.relkind = 'i'";
+	"WHERE i.indrelid = $1::oid AND c.relkind = 'i'";
 
 static void list(struct aside *a)
 {
-	char oid[16], pid[16], made[16];
-	const char *parameters[] = {oid, pid, made};
+	char oid[16], pid[16];
+	const char *parameters[] = {oid, pid};
 
 	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
-	snprintf(made, sizeof(made), "%u", a->job.made);
-	pq_query_params(a->aside, invalid_sql, parameters, 3, on_listed, a);
+	pq_query_params(a->aside, indexes_sql, parameters, 2, on_listed, a);
 }
 
 static void on_waited(void *owner, const struct pq_result *r)
@@ -277,12 +294,21 @@ static void on_waited(void *owner, const struct pq_result *r)
 		list(owner);
 }
 
+/* A lock, or a cancel that was meant for the statement and came too late. */
+static bool is_worth_waiting(const struct pq_result *r)
+{
+	return strcmp(r->sqlstate, "40P01") == 0 || strcmp(r->sqlstate, "55P03") == 0 ||
+	       strcmp(r->sqlstate, "57014") == 0;
+}
+
 static void on_listed(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
+	} else if (!r->ok && is_worth_waiting(r)) {
+		wait_and_list(a);
 	} else if (!r->ok) {
 		finish(a);
 	} else if (collect(a, r)) {
@@ -290,12 +316,6 @@ static void on_listed(void *owner, const struct pq_result *r)
 	} else {
 		drop_next(a);
 	}
-}
-
-static bool is_worth_waiting(const struct pq_result *r)
-{
-	return strcmp(r->sqlstate, "40P01") == 0 || strcmp(r->sqlstate, "55P03") == 0 ||
-	       strcmp(r->sqlstate, "57014") == 0;
 }
 
 static void wait_and_list(struct aside *a)
@@ -341,6 +361,8 @@ static void on_timeouts_off(void *owner, const struct pq_result *r)
 {
 	if (r->lost)
 		aside_clean_up_elsewhere(owner);
+	else if (is_worth_waiting(r))
+		aside_clean_up_on(owner);
 	else
 		list(owner);
 }

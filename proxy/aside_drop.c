@@ -3,7 +3,8 @@
  *
  * DROP takes a name, and by the time it has its lock the name may be another index: somebody may
  * have repaired the leftover and built it anew. So the index is first given a name that only it can
- * have, under the lock that every build holds, and only if it is still what it was thought to be.
+ * have, under the lock that every build holds, and only if it is still what it was thought to be:
+ * not one that a constraint has taken since.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ void aside_drop(struct aside *a, uint32_t index, bool valid_too, unsigned lock_t
 		    "END IF; "
 		    "IF EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c "
 		    "ON c.oid = i.indexrelid WHERE i.indexrelid = %u AND (%s OR NOT i.indisvalid) "
-		    "AND c.relname <> '" ASIDE_DROP_PREFIX "%u') THEN "
+		    "AND c.relname <> '" ASIDE_DROP_PREFIX "%u' AND NOT EXISTS (SELECT 1 FROM "
+		    "pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)) THEN "
 		    "EXECUTE pg_catalog.format('ALTER INDEX %%s RENAME TO " ASIDE_DROP_PREFIX
 		    "%u', %u::pg_catalog.oid::pg_catalog.regclass); END IF; END $pgaside$",
 		    lock_timeout_ms, index, index, valid_too ? "true" : "false", index, index,

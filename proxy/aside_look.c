@@ -384,7 +384,7 @@ static void on_found(void *owner, const struct pq_result *r)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 	else if (a->job.mode == ASIDE_NOW)
 		compare_with_server(a);
-	else if (a->job.relation == 0)
+	else if (r->n_rows == 0)
 		done_by_itself(a);
 	else
 		run_by_oid(a, r);

@@ -12,8 +12,10 @@
 
 #define REPAIR_LOCK_MS ASIDE_DROP_LOCK_MS
 #define MAX_REPAIRS 3u
+#define MAX_VERIFICATIONS 3u
 
 static void run_statement(struct aside *a);
+static void verify(struct aside *a);
 
 /* The statement is over, for now or for good: `error` is set unless it succeeded. */
 static void on_finished(void *owner, const struct pq_result *r);
@@ -130,6 +132,11 @@ static void on_verified(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	/* A cancel that came too late for the statement has hit the question about it. */
+	if (!r->ok && !r->lost && a->job.verifications < MAX_VERIFICATIONS) {
+		verify(a);
+		return;
+	}
 	if (!r->ok) {
 		aside_fail_with(a, r);
 		return;
@@ -160,9 +167,17 @@ static void verify(struct aside *a)
 	char oid[16];
 	const char *parameters[] = {oid};
 
-	aside_enter(a, ASIDE_VERIFYING);
+	a->job.verifications++;
 	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	pq_query_params(a->aside, verify_sql, parameters, 1, on_verified, a);
+}
+
+static void begin_to_verify(struct aside *a)
+{
+	aside_enter(a, ASIDE_VERIFYING);
+	a->job.finished = true;
+	a->job.verifications = 0;
+	verify(a);
 }
 
 static void on_finished(void *owner, const struct pq_result *r)
@@ -172,7 +187,7 @@ static void on_finished(void *owner, const struct pq_result *r)
 	if (!r->ok)
 		aside_fail_with(a, r);
 	else if (is_cic(a) && a->job.relation != 0)
-		verify(a);
+		begin_to_verify(a);
 	else
 		succeed(a);
 }

@@ -67,6 +67,8 @@ struct aside_job {
 	bool too_many;	   /* more indexes than that */
 	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
 	uint32_t made;
+	bool finished;		/* the statement has succeeded */
+	unsigned verifications; /* tries to find out whether its index is valid */
 
 	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
 	unsigned repairs; /* of a leftover, so far */

@@ -236,7 +236,7 @@ static void conflict(struct session *s)
 
 static void note_made(struct session *s, uint32_t index)
 {
-	if (index != 0 && !ledger_note_made(&s->ledger, index))
+	if (index != 0 && !ledger_note_made(&s->ledger, s->gate->found.relation, index))
 		log_event(LOG_LEVEL_ERROR, "made_and_forgotten",
 			"session=%llu index=%u reason=\"out of memory\"", (unsigned long long)s->id,
 			index);

@@ -162,13 +162,14 @@ void ledger_forget_cancelled(struct ledger *l)
 	}
 }
 
-bool ledger_note_made(struct ledger *l, uint32_t index)
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index)
 {
 	struct ledger_made *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return false;
-	*m = (struct ledger_made){.next = l->made, .index = index, .depth = l->n_savepoints};
+	*m = (struct ledger_made){
+		.next = l->made, .relation = relation, .index = index, .depth = l->n_savepoints};
 	l->made = m;
 	return true;
 }

@@ -29,6 +29,7 @@ struct ledger_entry {
 /* An index that was made while the transaction was open. */
 struct ledger_made {
 	struct ledger_made *next; /* owned */
+	uint32_t relation;	  /* OID of its table */
 	uint32_t index;
 	unsigned depth;
 	bool undo; /* the part of the transaction that wanted it is gone */
@@ -66,7 +67,7 @@ void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 /* Frees what was cancelled: to be called before COMMIT. */
 void ledger_forget_cancelled(struct ledger *l);
 /* False without memory. */
-bool ledger_note_made(struct ledger *l, uint32_t index);
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index);
 /* Removes and frees the first statement. */
 void ledger_drop_first(struct ledger *l);
 void ledger_drop_made(struct ledger *l);

@@ -208,8 +208,10 @@ static struct aside_request request_for_owed(const struct settlement *st, bool h
 
 static struct aside_request request_for_undo(const struct settlement *st)
 {
-	return (struct aside_request){
-		.mode = ASIDE_UNDO, .index = st->ledger.made->index, .dialect = st->dialect};
+	return (struct aside_request){.mode = ASIDE_UNDO,
+		.relation = st->ledger.made->relation,
+		.index = st->ledger.made->index,
+		.dialect = st->dialect};
 }
 
 /* What comes next, if anything does. Enters the state that it belongs to. */

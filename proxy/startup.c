@@ -90,7 +90,31 @@ static void on_gssenc_request(struct session *s)
 		answer_byte(s, 'N');
 }
 
-static void on_cancel_sent(
+/*
+ * The server closes when it has told the process; only then the client's connection is closed. What
+ * the client asks for afterwards is thus not hit by a cancel that is still on its way, as it is
+ * directly.
+ */
+static void on_cancel_event(void *owner, struct conn *c, enum conn_event event)
+{
+	struct session *s = owner;
+	uint8_t ignored[64];
+	size_t len;
+
+	if (event != CONN_READABLE)
+		return;
+	switch (conn_read(c, ignored, sizeof(ignored), &len)) {
+	case CONN_READ_BYTES:
+	case CONN_READ_NOTHING:
+		break;
+	case CONN_READ_END:
+	case CONN_READ_ERROR:
+		session_close(s, "cancel request passed on");
+		break;
+	}
+}
+
+static void on_cancel_connected(
 	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
 {
 	struct session *s = owner;
@@ -99,11 +123,9 @@ static void on_cancel_sent(
 	(void)route;
 	s->connecting = NULL;
 	if (c) {
-		/* The server closes when it has passed the request on; nobody waits for that here.
-		 */
+		s->server = c;
+		conn_set_owner(c, on_cancel_event, s);
 		conn_send(c, bytes_view(&s->startup));
-		conn_finish(c);
-		session_close(s, "cancel request passed on");
 		return;
 	}
 	log_event(LOG_LEVEL_WARNING, "cancel_lost", "session=%llu reason=%s",
@@ -115,7 +137,7 @@ static void on_cancel_sent(
 static void pass_cancel_on(struct session *s)
 {
 	s->connecting = upstream_connect(s->worker, &s->snapshot->upstream,
-		s->snapshot->config.server_connect_timeout_ms, on_cancel_sent, s);
+		s->snapshot->config.server_connect_timeout_ms, on_cancel_connected, s);
 	if (!s->connecting)
 		session_close(s, "out of memory");
 }

@@ -220,6 +220,37 @@ static void a_cancel_at_any_moment_is_heard_or_comes_too_late(void **state)
 	assert_true(cancelled > 0);
 }
 
+/* Somebody cancels whatever asides do, at any moment: in their settings, their questions, their
+ * clean-up. What the client is told is true all the same, and nothing is left. */
+static void cancels_from_elsewhere_at_any_moment_leave_nothing(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *killer = db_super(cluster.port);
+	int cancelled = 0, done = 0;
+
+	(void)state;
+	for (int i = 0; i < 60; i++) {
+		bool ok;
+
+		db_send(killer, "DO $$BEGIN FOR i IN 1..3 LOOP PERFORM pg_sleep(random() * 0.04); "
+				"PERFORM pg_cancel_backend(pid) FROM pg_stat_activity "
+				"WHERE application_name LIKE 'pgaside/%%'; END LOOP; END$$");
+		db_do(conn, "BEGIN");
+		db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+		ok = strcmp(db_outcome(conn), "57014") != 0;
+		if (ok)
+			done++;
+		else
+			cancelled++;
+		assert_int_equal(db_status(conn), ok ? 'T' : 'E');
+		assert_string_equal(db_outcome(killer), "00000");
+		assert_string_equal(index_state("i"), ok ? "t" : "");
+		db_do(conn, "ROLLBACK");
+		assert_string_equal(index_state("i"), "");
+	}
+	print_message("%d cancelled, %d done\n", cancelled, done);
+	assert_true(cancelled > 0);
+}
+
 static void a_flood_of_cancels_disturbs_nobody(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -250,6 +281,7 @@ int main(void)
 		CASE(a_cancel_for_another_process_reaches_the_server),
 		CASE(a_cancel_that_comes_too_late_hits_nobody),
 		CASE(a_cancel_at_any_moment_is_heard_or_comes_too_late),
+		CASE(cancels_from_elsewhere_at_any_moment_leave_nothing),
 		CASE(a_flood_of_cancels_disturbs_nobody),
 	};
 

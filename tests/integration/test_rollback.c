@@ -380,6 +380,27 @@ static void undo_does_not_die_of_the_sessions_timeouts(void **state)
 	assert_true(is_gone("ix"));
 }
 
+/* Whatever happens to the connection that undoes: another one goes on. */
+static void undo_survives_the_loss_of_its_connection(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *reader = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(reader, "BEGIN; SELECT count(*) FROM t");
+	db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_send(conn, "ROLLBACK");
+	for (int i = 0; i < 3; i++) {
+		WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE "
+				     "wait_event_type = 'Lock' AND query LIKE 'DROP INDEX%%'"));
+		tell("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+		     "WHERE query LIKE 'DROP INDEX%%' AND application_name LIKE 'pgaside/%%'");
+	}
+	db_do(reader, "COMMIT");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_true(is_gone("ix"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +416,7 @@ int main(void)
 		CASE(undo_finds_the_index_under_any_name),
 		CASE(undo_that_is_impossible_does_not_hang),
 		CASE(undo_does_not_die_of_the_sessions_timeouts),
+		CASE(undo_survives_the_loss_of_its_connection),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
