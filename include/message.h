@@ -95,6 +95,9 @@ int data_row_decode(struct slice body, struct slice *values, int max);
 /* Authentication request: the code; `rest` borrows what follows it. */
 bool authentication_decode(struct slice body, uint32_t *code, struct slice *rest);
 
+/* SASLInitialResponse: the mechanism's name, and its data as far as there is any. */
+bool sasl_initial_decode(struct slice body, struct slice *mechanism, struct slice *data);
+
 enum authentication {
 	AUTHENTICATION_OK = 0,
 	AUTHENTICATION_CLEARTEXT = 3,

@@ -173,6 +173,17 @@ bool authentication_decode(struct slice body, uint32_t *code, struct slice *rest
 	return !c.failed;
 }
 
+bool sasl_initial_decode(struct slice body, struct slice *mechanism, struct slice *data)
+{
+	struct cursor c = cursor_over(body);
+	uint32_t len;
+
+	*mechanism = cursor_cstr(&c);
+	len = cursor_u32(&c);
+	*data = len == 0xffffffffu ? slice_of(NULL, 0) : cursor_bytes(&c, len);
+	return cursor_done(&c);
+}
+
 size_t message_begin(struct bytes *b, char type)
 {
 	size_t place;

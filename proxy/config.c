@@ -250,8 +250,6 @@ bool config_check(const struct config *c, struct err *e)
 		return err_set(e, bad_setting,
 			"client_tls_key_file and client_tls_cert_file need client_tls_sslmode = "
 			"allow or require");
-	if (c->auth == AUTH_RELAY)
-		return err_set(e, bad_setting, "auth = relay is not there yet");
 	if ((c->client_tls_sslmode == CLIENT_TLS_VERIFY) != (*c->client_tls_ca_file != '\0'))
 		return err_set(e, bad_setting,
 			"client_tls_sslmode = verify-ca and client_tls_ca_file need each other");

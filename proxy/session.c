@@ -150,6 +150,14 @@ void session_fail(struct session *s, const struct err *e)
 	session_close(s, e->text);
 }
 
+void session_refuse(struct session *s, const char *sqlstate, const char *text)
+{
+	struct err e;
+
+	err_set(&e, sqlstate, "%s", text);
+	session_fail(s, &e);
+}
+
 static void client_readable(struct session *s)
 {
 	switch (s->state) {

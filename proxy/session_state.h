@@ -83,6 +83,8 @@ void session_enter(struct session *s, enum session_state state);
  */
 void session_close(struct session *s, const char *why);
 void session_fail(struct session *s, const struct err *report);
+/* The same in one call. */
+void session_refuse(struct session *s, const char *sqlstate, const char *text);
 /* Sends to the client. */
 void session_tell(struct session *s, const struct bytes *message);
 

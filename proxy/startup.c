@@ -11,14 +11,6 @@
 #include "registry.h"
 #include "session_state.h"
 
-static void refuse(struct session *s, const char *sqlstate, const char *text)
-{
-	struct err e;
-
-	err_set(&e, sqlstate, "%s", text);
-	session_fail(s, &e);
-}
-
 static void answer_byte(struct session *s, char byte)
 {
 	conn_send(s->client, slice_of(&byte, 1));
@@ -49,7 +41,7 @@ static bool first_of_its_kind(struct session *s, unsigned seen)
 		s->tls_requests |= seen;
 		return true;
 	}
-	refuse(s, "08P01", "the client asked twice for an encrypted connection");
+	session_refuse(s, "08P01", "the client asked twice for an encrypted connection");
 	return false;
 }
 
@@ -174,13 +166,13 @@ static void on_cancel_request(struct session *s, struct slice packet)
 static void on_startup_message(struct session *s, struct slice packet)
 {
 	if (!startup_is_well_formed(packet)) {
-		refuse(s, "08P01",
+		session_refuse(s, "08P01",
 			"invalid startup packet layout: expected terminator as last byte");
 		return;
 	}
 	if (s->snapshot->config.client_tls_sslmode >= CLIENT_TLS_REQUIRE && offers_tls(s) &&
 		!conn_is_tls(s->client)) {
-		refuse(s, "28000", "this port requires TLS (client_tls_sslmode)");
+		session_refuse(s, "28000", "this port requires TLS (client_tls_sslmode)");
 		return;
 	}
 	bytes_put_slice(&s->startup, packet);
@@ -199,7 +191,7 @@ static bool take_packet(struct session *s)
 	if (kind == STARTUP_PARTIAL)
 		return false;
 	if (kind == STARTUP_BAD) {
-		refuse(s, "08P01", "invalid length or protocol version of startup packet");
+		session_refuse(s, "08P01", "invalid length or protocol version of startup packet");
 		return false;
 	}
 	bytes_init(&copy, STARTUP_MAX);
@@ -207,7 +199,7 @@ static bool take_packet(struct session *s)
 	bytes_consume(&s->up.held, size);
 	packet = bytes_view(&copy);
 	if (bytes_failed(&copy))
-		refuse(s, "53200", "out of memory");
+		session_refuse(s, "53200", "out of memory");
 	else if (kind == STARTUP_SSL)
 		on_ssl_request(s);
 	else if (kind == STARTUP_GSSENC)
@@ -232,7 +224,7 @@ void startup_read(struct session *s)
 		return;
 	}
 	if (bytes_length(&s->up.held) > 2 * STARTUP_MAX) {
-		refuse(s, "08P01", "too much data before the log-in");
+		session_refuse(s, "08P01", "too much data before the log-in");
 		return;
 	}
 	while (take_packet(s))
@@ -247,7 +239,7 @@ void startup_secured(struct session *s)
 	/* Without it, another protocol's client could be led here (section "SSL Session
 	 * Encryption"). */
 	if ((s->tls_requests & SEEN_DIRECT) && !conn_has_alpn(s->client))
-		refuse(s, "08P01",
+		session_refuse(s, "08P01",
 			"received direct SSL connection request without ALPN protocol negotiation "
 			"extension");
 }

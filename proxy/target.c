@@ -32,6 +32,15 @@ static char *name_for(struct slice application_name)
 	return name;
 }
 
+/* That of the upstream, if it is this user's. Nobody gets in by the password of somebody else. */
+static struct slice own_password(const struct target *t)
+{
+	const struct upstream *u = t->snapshot->aside_upstream;
+
+	return t->user && strcmp(u->user, t->user) == 0 ? slice_str(u->password)
+							: slice_of(NULL, 0);
+}
+
 bool target_init(struct target *t, struct snapshot *snapshot, const struct upstream_route *route,
 	struct slice startup, struct slice password)
 {
@@ -47,7 +56,7 @@ bool target_init(struct target *t, struct snapshot *snapshot, const struct upstr
 	t->database = copy_text(database);
 	t->application_name = name_for(application_name);
 	bytes_init(&t->password, PASSWORD_MAX);
-	bytes_put_slice(&t->password, password);
+	bytes_put_slice(&t->password, password.len > 0 ? password : own_password(t));
 	bytes_put_u8(&t->password, 0);
 	return is_complete(t);
 }

@@ -23,7 +23,10 @@ struct target {
 	struct bytes password;	     /* owned, zero-terminated */
 };
 
-/* From a StartupMessage. False without memory; the target is then released. */
+/*
+ * From a StartupMessage. `password` is what the client has shown; empty: the upstream's own is
+ * used, if it names that very user, or else libpq finds one in the password file. False without
+ * memory; the target is then released. */
 bool target_init(struct target *t, struct snapshot *snapshot, const struct upstream_route *route,
 	struct slice startup, struct slice password);
 bool target_copy(struct target *t, const struct target *from);

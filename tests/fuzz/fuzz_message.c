@@ -31,7 +31,7 @@ static void decode_frontend(struct slice body)
 	struct parse_message parse;
 	struct bind_message bind;
 	struct target_message target;
-	struct slice text;
+	struct slice text, data;
 
 	if (query_decode(body, &text))
 		expect(text.len == body.len - 1);
@@ -43,6 +43,8 @@ static void decode_frontend(struct slice body)
 		expect(text.len == body.len - 5);
 	if (target_decode(body, &target))
 		expect(target.kind == body.data[0] && target.name.len == body.len - 2);
+	if (sasl_initial_decode(body, &text, &data))
+		expect(text.len + data.len + 5 == body.len);
 }
 
 static void decode_row(struct slice body)

@@ -77,6 +77,13 @@ static bool decode_authentication(struct slice body)
 	return authentication_decode(body, &code, &rest);
 }
 
+static bool decode_sasl_initial(struct slice body)
+{
+	struct slice mechanism, data;
+
+	return sasl_initial_decode(body, &mechanism, &data);
+}
+
 /* Bodies that are right; `open` if more may follow, and it needs no more than `least` bytes. */
 static const struct {
 	const char *label;
@@ -104,6 +111,9 @@ static const struct {
 	{"DataRow", decode_data_row, WIRE("\0\3\0\0\0\1x\xff\xff\xff\xff\0\0\0\0"), false, 0},
 	{"AuthenticationOk", decode_authentication, WIRE("\0\0\0\0"), true, 4},
 	{"MD5", decode_authentication, WIRE("\0\0\0\5salt"), true, 4},
+	{"SASLInitialResponse", decode_sasl_initial, WIRE("SCRAM\0\0\0\0\3n,,"), false, 0},
+	{"SASLInitialResponse, no data", decode_sasl_initial, WIRE("SCRAM\0\xff\xff\xff\xff"),
+		false, 0},
 };
 
 static bool decodes(size_t i, struct slice body)
