@@ -210,7 +210,7 @@ static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 	bool old = aside_index_was_there(j, oid, &valid);
 
 	if (oid == j->made || oid == j->building ||
-		strncmp(name, ASIDE_DROP_PREFIX, strlen(ASIDE_DROP_PREFIX)) == 0)
+		strncmp(name, INDEX_DROP_PREFIX, strlen(INDEX_DROP_PREFIX)) == 0)
 		return true;
 	if (j->too_many)
 		return false;
@@ -329,7 +329,7 @@ static void on_dropped(void *owner, const struct pq_result *r)
 
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
-		a->dropping, r->ok ? "yes" : "no", r->sqlstate);
+		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
 	} else if (!r->ok && is_worth_waiting(r)) {
@@ -354,7 +354,7 @@ static void drop_next(struct aside *a)
 		return;
 	}
 	next = j->leftovers[j->n_leftovers - 1];
-	aside_drop(a, next, next == j->made, ASIDE_DROP_LOCK_MS, on_dropped);
+	index_drop(&a->drop, a->aside, next, next == j->made, ASIDE_DROP_LOCK_MS, on_dropped, a);
 }
 
 static void on_timeouts_off(void *owner, const struct pq_result *r)

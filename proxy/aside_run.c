@@ -55,7 +55,7 @@ static void repair(struct aside *a)
 {
 	aside_enter(a, ASIDE_REPAIRING);
 	a->job.repairs++;
-	aside_drop(a, a->job.named_index, false, REPAIR_LOCK_MS, on_repaired);
+	index_drop(&a->drop, a->aside, a->job.named_index, false, REPAIR_LOCK_MS, on_repaired, a);
 }
 
 void aside_run(struct aside *a)

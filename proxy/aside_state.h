@@ -7,6 +7,7 @@
 #include "aside.h"
 #include "bytes.h"
 #include "err.h"
+#include "index_drop.h"
 #include "pq.h"
 #include "target.h"
 #include "worker.h"
@@ -21,8 +22,6 @@
  * meets it in the end would be the one to die.
  */
 #define ASIDE_DROP_LOCK_MS 50u
-/* An index that is being dropped is called this and its OID. */
-#define ASIDE_DROP_PREFIX "pgaside_drop_"
 
 enum aside_state {
 	ASIDE_CONNECTING,
@@ -106,8 +105,7 @@ struct aside {
 	bool cancel_due;	   /* pg_cancel_backend is still to be sent */
 	bool cancelled;		   /* by the client, or because the owner is gone */
 	bool abandoned;
-	pq_result_fn dropped; /* of aside_drop() */
-	uint32_t dropping;
+	struct index_drop drop;
 	bool again; /* another statement was given from inside `done` */
 	struct aside_job job;
 };
@@ -148,14 +146,6 @@ void aside_tell_early(struct aside *a);
 void aside_clean_up_is_late(struct aside *a);
 /* aside_clean.c: the connection was lost: another one, soon. */
 void aside_clean_up_elsewhere(struct aside *a);
-
-/*
- * aside_drop.c: drops an index if it is INVALID (or `valid_too`) once it has its lock;
- * `lock_timeout_ms` 0: waits. `done` is called with the result of the last step; ok means that
- * there is no such index any more, or a valid one.
- */
-void aside_drop(struct aside *a, uint32_t index, bool valid_too, unsigned lock_timeout_ms,
-	pq_result_fn done);
 
 /* aside_watch.c */
 bool aside_watch_open(struct aside *a);

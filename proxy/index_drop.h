@@ -1,0 +1,36 @@
+/*
+ * index_drop.h - an index is dropped by its OID.
+ *
+ * DROP takes a name, and by the time it has its lock the name may be another index: somebody may
+ * have repaired the leftover and built it anew. So the index is first given a name that only it can
+ * have, under the lock that every build holds, and only if it is still what it was thought to be:
+ * not one that a constraint has taken since.
+ */
+#ifndef PGASIDE_INDEX_DROP_H
+#define PGASIDE_INDEX_DROP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pq.h"
+
+/* An index that is being dropped is called this and its OID. */
+#define INDEX_DROP_PREFIX "pgaside_drop_"
+
+/* One that is under way; the members are its own. */
+struct index_drop {
+	struct pq *pq; /* borrowed */
+	uint32_t index;
+	pq_result_fn done;
+	void *owner; /* borrowed */
+};
+
+/*
+ * Drops it if it is INVALID (or `valid_too`) once it has its lock; `lock_timeout_ms` 0: waits. `pq`
+ * must be idle, outside of a transaction, and stay until `done` is called with the result of the
+ * last step: ok means that there is no such index any more, or a valid one.
+ */
+void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_too,
+	unsigned lock_timeout_ms, pq_result_fn done, void *owner);
+
+#endif
