@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "config.h"
 #include "log.h"
 #include "pq.h"
@@ -39,9 +40,11 @@ static void print_usage(FILE *to)
 	      "        run COMMAND with DATABASE_URL leading through a private pgaside\n"
 	      "  pgaside serve [flags]\n"
 	      "        serve everybody who comes to listen_addr and listen_port\n"
+	      "  pgaside check [flags] FILE.sql ...\n"
+	      "        say what would become of each statement, without a server\n"
 	      "  pgaside --version\n"
 	      "\n"
-	      "`pgaside run --help` and `pgaside serve --help` name the flags.\n",
+	      "`pgaside COMMAND --help` names the flags.\n",
 		to);
 }
 
@@ -341,6 +344,8 @@ int main(int argc, char **argv)
 		print_usage(stdout);
 		return EXIT_SUCCESS;
 	}
+	if (strcmp(word, "check") == 0)
+		return check_main(argc - 1, argv + 1);
 	if (!o.is_run && strcmp(word, "serve") != 0) {
 		if (*word)
 			fprintf(stderr, "pgaside: there is no command \"%s\"; see pgaside --help\n",

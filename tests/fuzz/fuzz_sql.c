@@ -6,7 +6,7 @@
  */
 #include "sql_name.h"
 #include "sql_search.h"
-#include "statement.h"
+#include "statement_effect.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -108,6 +108,21 @@ static void check_known(const struct statement *s, struct sql_dialect dialect)
 		check_plain(s, dialect);
 }
 
+static void check_effect(const struct statement *s, struct sql_dialect dialect)
+{
+	struct statement_effect e;
+
+	statement_effect_read(s, dialect, &e);
+	check_part(s, e.made_name, dialect);
+	check_part(s, e.made_on, dialect);
+	check_part(s, e.renamed_to, dialect);
+	check_part(s, e.moved_to, dialect);
+	must(e.n_touches <= EFFECT_TOUCHES);
+	for (size_t i = 0; i < e.n_touches; i++)
+		check_part(s, e.touches[i].name, dialect);
+	must((e.n_touches > 0) <= (e.touched != EFFECT_NOTHING));
+}
+
 static void check_statements(struct slice text, struct sql_dialect dialect)
 {
 	struct statement_summary summary = statement_summarise(text, dialect);
@@ -127,6 +142,8 @@ static void check_statements(struct slice text, struct sql_dialect dialect)
 			check_cut(&s, text, dialect);
 		if (s.kind > STATEMENT_OTHER)
 			check_known(&s, dialect);
+		else
+			check_effect(&s, dialect);
 		next = s.end + 1;
 	}
 	must(next == text.len + 1 && summary.n_pieces == 0 && summary.unsure == it.unsure);

@@ -1,0 +1,43 @@
+/*
+ * check_walk.h - the inside of check, for the files that make it up.
+ */
+#ifndef PGASIDE_CHECK_WALK_H
+#define PGASIDE_CHECK_WALK_H
+
+#include "check.h"
+#include "check_state.h"
+#include "placement.h"
+
+struct check {
+	enum check_as as;
+	bool together;
+	const struct config *config; /* borrowed */
+	struct sql_dialect dialect;
+	struct check_state now;
+	struct check_state begun; /* what to go back to */
+	bool has_begun;
+	struct check_savepoint {
+		struct sql_name name;
+		struct check_state state;
+	} savepoints[CHECK_SAVEPOINTS];
+	size_t n_savepoints;
+	bool own_block;	 /* a Query of several statements: BEGIN and COMMIT are ours */
+	bool implicit;	 /* such a Query, which goes to the server whole */
+	bool skips_rest; /* it has failed */
+	bool copies_in;	 /* such a Query with COPY FROM STDIN */
+	struct check_step step;
+	char reason[512], note[512];
+};
+
+void check_say(struct check *c, enum check_verdict verdict, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* It fails, which is a problem, and so does the transaction. */
+void check_fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void check_note(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* check_place.c: an aside statement. */
+void check_place(struct check *c, const struct statement *st);
+/* check_walk.c: the block that is ours ends here. */
+void check_end_block(struct check *c);
+
+#endif

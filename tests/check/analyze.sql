@@ -1,0 +1,4 @@
+ANALYZE orders;
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+ANALYZE users;
+CREATE INDEX CONCURRENTLY i2 ON users (name, email);

@@ -1,0 +1,4 @@
+COMMENT ON COLUMN users.email IS 'CREATE INDEX CONCURRENTLY is only mentioned here';
+GRANT SELECT ON orders TO PUBLIC;
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+CREATE INDEX CONCURRENTLY i2 ON orders (user_id);

@@ -1,0 +1,3 @@
+DELETE FROM orders WHERE user_id = 1;
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+CREATE INDEX CONCURRENTLY i2 ON orders (user_id);

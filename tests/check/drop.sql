@@ -1,0 +1,2 @@
+DROP INDEX CONCURRENTLY users_name_idx;
+CREATE INDEX CONCURRENTLY users_name_idx ON users (name, email);

@@ -1,0 +1,3 @@
+CREATE TABLE child (id int REFERENCES users (id));
+CREATE INDEX CONCURRENTLY i1 ON child (id);
+CREATE INDEX CONCURRENTLY i2 ON users (email);

@@ -1,0 +1,3 @@
+CREATE FUNCTION norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)';
+CREATE INDEX CONCURRENTLY i1 ON orders (user_id);
+CREATE INDEX CONCURRENTLY i2 ON users (norm(email));

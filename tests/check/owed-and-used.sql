@@ -1,0 +1,3 @@
+LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
+CREATE UNIQUE INDEX CONCURRENTLY users_id_email ON users (id, email);
+ALTER TABLE users ADD CONSTRAINT users_id_email UNIQUE USING INDEX users_id_email;

@@ -1,0 +1,3 @@
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+COMMIT;
+CREATE INDEX CONCURRENTLY i2 ON users (email, id);

@@ -1,0 +1,2 @@
+-- as: query
+CREATE INDEX CONCURRENTLY i1 ON users (email)

@@ -1,0 +1,4 @@
+-- as: query
+CREATE TABLE events_3 PARTITION OF events FOR VALUES FROM (300) TO (400);
+CREATE INDEX CONCURRENTLY i1 ON events (day);
+SELECT 1;

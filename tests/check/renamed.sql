@@ -1,0 +1,2 @@
+ALTER TABLE users RENAME TO people;
+CREATE INDEX CONCURRENTLY i1 ON people (email);

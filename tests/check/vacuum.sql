@@ -1,0 +1,3 @@
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+VACUUM ANALYZE users;
+CREATE INDEX CONCURRENTLY i2 ON orders (user_id);
