@@ -15,11 +15,8 @@
  * PostgreSQL's default of 4096, but seconds for SCRAM_MAX_ITERATIONS. scram_work() does it in
  * pieces, so that an event loop can serve others in between.
  *
- * No channel binding (SCRAM-SHA-256-PLUS): the flag sent is "n". The password is used as it is:
- * PostgreSQL normalises it by SASLprep first, and takes it raw if that fails. For ASCII the two are
- * the same, and for most other passwords as well; it differs if the password has characters that
- * NFKC replaces (ligatures, full-width forms, combining accents typed on their own), a space other
- * than U+0020 or soft hyphens.
+ * No channel binding (SCRAM-SHA-256-PLUS): the flag sent is "n". The password is prepared as
+ * PostgreSQL prepares it (saslprep.h).
  */
 #ifndef PGASIDE_SCRAM_H
 #define PGASIDE_SCRAM_H

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "saslprep.h"
+
 /*
  *   START --client_first--> FIRST_SENT --server_first--> DERIVING --client_final--> FINAL_SENT
  *     --server_final--> DONE
@@ -87,6 +89,20 @@ static EVP_MAC_CTX *mac_new(struct slice password)
 	return NULL;
 }
 
+static EVP_MAC_CTX *mac_for(struct slice password)
+{
+	struct bytes prepared;
+	EVP_MAC_CTX *mac = NULL;
+
+	/* A single character may become several. */
+	bytes_init(&prepared, 32 * password.len + 1);
+	saslprep_put(&prepared, password);
+	if (!bytes_failed(&prepared))
+		mac = mac_new(bytes_view(&prepared));
+	bytes_wipe(&prepared);
+	return mac;
+}
+
 /* client-first-message-bare; the characters that have a meaning in a name are written as RFC 5802
  * says. */
 static void put_bare(struct bytes *out, struct slice user, const char *nonce)
@@ -108,7 +124,7 @@ struct scram *scram_new(struct slice user, struct slice password, const char *no
 	struct scram *s = calloc(1, sizeof(*s));
 	size_t len = strlen(nonce);
 
-	if (!s || len == 0 || len > SCRAM_MAX_NONCE || !(s->mac = mac_new(password))) {
+	if (!s || len == 0 || len > SCRAM_MAX_NONCE || !(s->mac = mac_for(password))) {
 		free(s);
 		err_set(e, internal, "cannot prepare SCRAM authentication");
 		return NULL;

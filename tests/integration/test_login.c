@@ -112,6 +112,68 @@ static void odd_names_and_passwords_work_as_they_do_directly(void **state)
 	assert_string_equal(db_text(conn, "SELECT current_user"), "o'dd \"näme");
 }
 
+/* Whether the role odd gets in with these bytes for a password. */
+static bool is_let_in(int port, const char *shown)
+{
+	char number[16];
+	const char *const keys[] = {"host", "port", "user", "password", "dbname", "sslmode", NULL};
+	const char *const values[] = {"127.0.0.1", number, "odd", shown, "app", "disable", NULL};
+	PGconn *conn;
+	bool ok;
+
+	snprintf(number, sizeof(number), "%d", port);
+	conn = PQconnectdbParams(keys, values, 0);
+	ok = PQstatus(conn) == CONNECTION_OK;
+	PQfinish(conn);
+	return ok;
+}
+
+static void a_password_beyond_ascii_is_worth_what_it_is_directly(void **state)
+{
+	static const struct {
+		const char *given, *shown;
+		bool ok;
+	} cases[] = {
+		{"p\xc3\xa9", "p\xc3\xa9", true},
+		{"p\xc3\xa9", "pe\xcc\x81", true}, /* the accent apart, as macOS has it */
+		{"pe\xcc\x81", "p\xc3\xa9", true},
+		{"p\xc3\xa9", "pe", false},
+		{"\xef\xac\x81n", "fin", true},
+		{"\xef\xbc\xa1 b",
+			"A\xc2\xa0"
+			"b",
+			true},
+		{"a\xc2\xad"
+		 "b",
+			"ab", true},
+		{"\xf0\x9f\x98\x80\xc2\xad", "\xf0\x9f\x98\x80\xc2\xad", true},
+		{"\xf0\x9f\x98\x80\xc2\xad", "\xf0\x9f\x98\x80", false},
+		{"\xe9t\xe9", "\xe9t\xe9", true},
+		{"\xd8\xa7"
+		 "1\xc2\xad",
+			"\xd8\xa7"
+			"1",
+			false},
+	};
+	PGconn *super = db_super(cluster.port);
+
+	(void)state;
+	db_do(super, "CREATE ROLE odd LOGIN");
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		char *verifier =
+			PQencryptPasswordConn(super, cases[i].given, "odd", "scram-sha-256");
+
+		assert_non_null(verifier);
+		db_do(super, "ALTER ROLE odd PASSWORD '%s'", verifier);
+		PQfreemem(verifier);
+		if (is_let_in(cluster.port, cases[i].shown) != cases[i].ok)
+			fail_msg("directly, case %zu", i);
+		if (is_let_in(proxy->port, cases[i].shown) != cases[i].ok)
+			fail_msg("case %zu", i);
+	}
+	db_do(super, "DROP ROLE odd");
+}
+
 static void an_empty_password_is_refused(void **state)
 {
 	struct wire *w = wire_open(proxy->port);
@@ -387,6 +449,7 @@ int main(void)
 		TEST(the_server_sees_the_clients_own_startup_parameters),
 		TEST(a_refusal_is_the_servers_own),
 		TEST(odd_names_and_passwords_work_as_they_do_directly),
+		TEST(a_password_beyond_ascii_is_worth_what_it_is_directly),
 		TEST(an_empty_password_is_refused),
 		TEST(the_database_is_the_user_when_none_is_named),
 		TEST(a_server_that_is_down_is_told_in_clear),

@@ -11,6 +11,7 @@ my $max_file = 600;
 my %only_in = (
 	qr{libpq-fe\.h|libpq/|postgres_ext\.h} => [qw(proxy/pq.c)],
 	qr{openssl/} => [qw(proxy/conn.c proxy/tls.c protocol/scram.c)],
+	qr{stringprep|idna|punycode} => [qw(protocol/saslprep.c)],
 	qr{event2/} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer)],
 	qr{pg_query} => [],
 );
