@@ -125,6 +125,8 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 	a->job.told = true;
 	if (result == ASIDE_DONE)
 		outcome.made = a->job.made;
+	outcome.condemned = a->job.for_later;
+	outcome.n_condemned = a->job.n_for_later;
 	log_outcome(a, result);
 	if (a->owner)
 		a->events.done(a->owner, &outcome);
@@ -294,6 +296,7 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	j->dialect = r->dialect;
 	j->wanted_relation = r->relation;
 	j->wanted_index = r->index;
+	j->condemned = r->condemned;
 	if (r->mode == ASIDE_UNDO) {
 		j->relation = r->relation;
 		j->made = r->index;

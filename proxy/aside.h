@@ -49,8 +49,9 @@ struct aside_request {
 	struct slice text;     /* one statement, perhaps with comments; none for UNDO */
 	const struct statement *statement; /* the same, recognised; its slices point into `text` */
 	struct sql_dialect dialect;
-	uint32_t relation; /* OID to which the server connection resolves the table; 0 = none */
-	uint32_t index;	   /* and the index, or the relation that has the new index's name */
+	uint32_t relation;  /* OID to which the server connection resolves the table; 0 = none */
+	uint32_t index;	    /* and the index, or the relation that has the new index's name */
+	uint32_t condemned; /* OID of an index that has the new index's name and is to go; 0 */
 };
 
 enum aside_result {
@@ -65,6 +66,10 @@ struct aside_outcome {
 	enum placement_obstacle obstacle;
 	struct slice error; /* body of an ErrorResponse; borrowed inside the callback */
 	uint32_t made;	    /* OID of the index that was made; 0 = none */
+	/* Indexes that lost their names and are still to go, but wait for the client's transaction;
+	 * borrowed inside the callback. */
+	const uint32_t *condemned;
+	unsigned n_condemned;
 };
 
 struct aside_events {

@@ -35,7 +35,7 @@ static bool worth_another_try(const struct aside *a)
 {
 	const struct aside_job *j = &a->job;
 
-	if (a->cancelled || j->told || (j->mode == ASIDE_NOW && j->in_the_way) ||
+	if (a->cancelled || j->told || j->clean_later || (j->mode == ASIDE_NOW && j->in_the_way) ||
 		j->tries >= a->target.snapshot->config.aside_retries)
 		return false;
 	return strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0 ||
@@ -203,12 +203,30 @@ static bool made_by_us(const struct aside *a, const char *name)
 	return wanted[0] && strcmp(wanted, name) == 0 && strcmp(a->job.sqlstate, "42P07") != 0;
 }
 
+void aside_drop_later(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+
+	if (j->n_for_later < ASIDE_MAX_LEFTOVERS)
+		j->for_later[j->n_for_later++] = a->drop.index;
+}
+
+static bool is_for_later(const struct aside_job *j, uint32_t oid)
+{
+	for (unsigned i = 0; i < j->n_for_later; i++)
+		if (j->for_later[i] == oid)
+			return true;
+	return false;
+}
+
 static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 {
 	const struct aside_job *j = &a->job;
 	bool valid = false;
 	bool old = aside_index_was_there(j, oid, &valid);
 
+	if (is_for_later(j, oid))
+		return false;
 	if (oid == j->made || oid == j->building ||
 		strncmp(name, INDEX_DROP_PREFIX, strlen(INDEX_DROP_PREFIX)) == 0)
 		return true;
@@ -332,6 +350,10 @@ static void on_dropped(void *owner, const struct pq_result *r)
 		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
+	} else if (!r->ok && a->job.clean_later) {
+		aside_drop_later(a);
+		a->job.n_leftovers--;
+		drop_next(a);
 	} else if (!r->ok && is_worth_waiting(r)) {
 		wait_and_list(a);
 	} else if (!r->ok) {

@@ -11,7 +11,8 @@ uint32_t aside_oid(const char *text)
 	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
 }
 
-/* Reads "16385:t,16390:f". */
+/* Reads "16385:t,16390:f,16400:d": valid, not, and not under a name that INDEX_DROP_PREFIX begins.
+ */
 void aside_indexes_read(struct aside_job *j, const char *list)
 {
 	const char *at = list ? list : "";
@@ -28,8 +29,8 @@ void aside_indexes_read(struct aside_job *j, const char *list)
 			j->too_many = true;
 			return;
 		}
-		j->before[j->n_before++] =
-			(struct aside_index){.oid = (uint32_t)oid, .valid = end[1] == 't'};
+		j->before[j->n_before++] = (struct aside_index){
+			.oid = (uint32_t)oid, .valid = end[1] == 't', .renamed = end[1] == 'd'};
 		at = end + 2;
 		if (*at == ',')
 			at++;

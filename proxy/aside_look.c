@@ -12,6 +12,8 @@
 
 #define INDEX_LIST                                                                              \
 	"(SELECT pg_catalog.string_agg(i.indexrelid::text || CASE WHEN i.indisvalid THEN ':t' " \
+	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid = i.indexrelid AND "      \
+	"r.relname = '" INDEX_DROP_PREFIX "' || r.oid::text) THEN ':d' "                        \
 	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)"
 
 #define COLUMNS                                                                             \

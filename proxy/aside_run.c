@@ -25,17 +25,32 @@ static bool is_cic(const struct aside *a)
 	return a->job.statement.kind == STATEMENT_CREATE_INDEX;
 }
 
+/* An index that the transaction does not want any more has the wanted name. */
+static bool is_condemned(const struct aside *a)
+{
+	return a->job.condemned != 0 && a->job.named_index == a->job.condemned;
+}
+
 /* An INVALID index of the wanted name on the wanted table: what an earlier build has left. */
 static bool has_leftover(const struct aside *a)
 {
-	return is_cic(a) && a->target.snapshot->config.repair_invalid && a->job.named_index != 0 &&
-	       !a->job.named_valid && a->job.named_table == a->job.relation &&
-	       a->job.repairs < MAX_REPAIRS;
+	if (!is_cic(a) || a->job.named_index == 0 || a->job.repairs >= MAX_REPAIRS)
+		return false;
+	return is_condemned(a) ||
+	       (a->target.snapshot->config.repair_invalid && !a->job.named_valid &&
+		       a->job.named_table == a->job.relation);
 }
 
+static void repair_next(struct aside *a);
+
+/*
+ * Dropping waits for everybody who has used the table, building does not: when it waits for the
+ * client's own transaction, the index has lost its name already, and goes at the transaction's end.
+ */
 static void on_repaired(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
+	struct aside_job *j = &a->job;
 
 	if (r->lost || a->cancelled) {
 		aside_fail_with(a, r);
@@ -43,28 +58,59 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	}
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
-		a->job.named_index, r->ok ? "yes" : "no", r->sqlstate);
-	run_statement(a);
+		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
+	if (!r->ok && j->in_the_way) {
+		j->in_the_way = false;
+		aside_drop_later(a);
+	}
+	repair_next(a);
 }
 
 /*
  * With a short patience: who waits for that table waits for somebody who is building, and then the
  * statement itself is to wait, and to look again afterwards.
  */
-static void repair(struct aside *a)
+static void repair_next(struct aside *a)
 {
-	aside_enter(a, ASIDE_REPAIRING);
-	a->job.repairs++;
-	index_drop(&a->drop, a->aside, a->job.named_index, false, REPAIR_LOCK_MS, on_repaired, a);
+	struct aside_job *j = &a->job;
+	uint32_t next;
+
+	if (j->n_leftovers == 0) {
+		run_statement(a);
+		return;
+	}
+	next = j->leftovers[--j->n_leftovers];
+	if (a->state != ASIDE_REPAIRING)
+		aside_enter(a, ASIDE_REPAIRING);
+	index_drop(&a->drop, a->aside, next, next == j->condemned, REPAIR_LOCK_MS, on_repaired, a);
+}
+
+static void note_leftover(struct aside_job *j, uint32_t index)
+{
+	if (j->n_leftovers < ASIDE_MAX_LEFTOVERS)
+		j->leftovers[j->n_leftovers++] = index;
+}
+
+/* Those that somebody was dropping when he was killed, and the one that has the wanted name. */
+static void find_leftovers(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+
+	j->n_leftovers = 0;
+	for (unsigned i = 0; i < j->n_before; i++)
+		if (j->before[i].renamed && is_cic(a) && a->target.snapshot->config.repair_invalid)
+			note_leftover(j, j->before[i].oid);
+	if (!has_leftover(a))
+		return;
+	j->repairs++;
+	note_leftover(j, j->named_index);
 }
 
 void aside_run(struct aside *a)
 {
 	aside_watch_start(a);
-	if (has_leftover(a))
-		repair(a);
-	else
-		run_statement(a);
+	find_leftovers(a);
+	repair_next(a);
 }
 
 static void run_statement(struct aside *a)
@@ -151,12 +197,15 @@ static void on_verified(void *owner, const struct pq_result *r)
 		a->job.named_index = aside_oid(pq_value(r, i, 0));
 		a->job.named_table = a->job.relation;
 		a->job.named_valid = false;
-		if (has_leftover(a))
-			repair(a);
-		else
+		if (has_leftover(a)) {
+			a->job.repairs++;
+			note_leftover(&a->job, a->job.named_index);
+			repair_next(a);
+		} else {
 			aside_fail(a, "55000", "the index exists, but it is INVALID",
 				"Drop it with DROP INDEX CONCURRENTLY and run the migration "
 				"again.");
+		}
 		return;
 	}
 	succeed(a);

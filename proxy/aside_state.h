@@ -40,6 +40,7 @@ enum aside_state {
 struct aside_index {
 	uint32_t oid;
 	bool valid;
+	bool renamed; /* INDEX_DROP_PREFIX: somebody was about to drop it */
 };
 
 struct timer;
@@ -56,6 +57,7 @@ struct aside_job {
 	struct bytes changes;	 /* owned: what is to be replayed, same form */
 	size_t next_change;
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
+	uint32_t condemned;			/* has the new index's name, and is to go */
 
 	uint32_t relation;
 	uint32_t named_index; /* the index of the wanted name: before the statement */
@@ -71,6 +73,9 @@ struct aside_job {
 
 	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
 	unsigned repairs; /* of a leftover, so far */
+	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
+	unsigned n_for_later;
+	bool clean_later; /* the transaction blocks the clean-up: it was cancelled for that */
 	bool told;	  /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
@@ -78,7 +83,7 @@ struct aside_job {
 	uint64_t told_blocker_ms;
 	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
 	char sqlstate[6];   /* of that */
-	uint32_t leftovers[ASIDE_MAX_LEFTOVERS]; /* OIDs still to be dropped */
+	uint32_t leftovers[ASIDE_MAX_LEFTOVERS]; /* OIDs still to be dropped, the last first */
 	unsigned n_leftovers;
 };
 
@@ -137,6 +142,8 @@ void aside_settings_done(struct aside *a);
 void aside_look(struct aside *a);
 /* aside_run.c: the statement, its verification. */
 void aside_run(struct aside *a);
+/* aside_clean.c: the index that was to be dropped waits for the transaction's end. */
+void aside_drop_later(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */
 void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);

@@ -115,9 +115,13 @@ static void on_deadlock(struct aside *a)
 	log_event(LOG_LEVEL_INFO, "aside_in_the_way",
 		"session=%llu state=%s reason=\"it waits for the client's own transaction\"",
 		(unsigned long long)a->session, aside_state_name(a->state));
-	a->job.in_the_way = true;
-	if (a->state == ASIDE_CLEANING) {
+	if (a->state != ASIDE_CLEANING) {
+		a->job.in_the_way = true;
+	} else if (a->job.mode == ASIDE_NOW) {
 		/* Only the end of that transaction helps, and that needs our answer. */
+		a->job.clean_later = true;
+	} else {
+		a->job.in_the_way = true;
 		aside_tell_early(a);
 		look_later(a);
 		return;
@@ -127,6 +131,8 @@ static void on_deadlock(struct aside *a)
 
 static bool is_to_be_cancelled(const struct aside *a)
 {
+	if (a->state == ASIDE_CLEANING)
+		return a->job.clean_later;
 	if (a->state != ASIDE_RUNNING && a->state != ASIDE_REPAIRING)
 		return false;
 	return a->cancel_due || a->cancelled || a->job.in_the_way;

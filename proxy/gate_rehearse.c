@@ -37,6 +37,8 @@ static void put_in_ledger(struct session *s)
 		e->schema.len = 0;
 	e->relation = g->found.relation;
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
+	if (ledger_has_condemned(&s->ledger, g->found.index))
+		e->condemned = g->found.index;
 	log_event(LOG_LEVEL_INFO, "aside_owed",
 		"session=%llu placement=at_commit reason=\"the transaction %s\" statement=%s",
 		(unsigned long long)s->id,
@@ -183,7 +185,8 @@ static bool name_is_taken(const struct session *s)
 
 	if (d->if_not_exists || d->index.len == 0)
 		return false;
-	if (g->found.index != 0 && !leftover && !ledger_owes_drop(&s->ledger, g->found.index))
+	if (g->found.index != 0 && !leftover && !ledger_owes_drop(&s->ledger, g->found.index) &&
+		!ledger_has_condemned(&s->ledger, g->found.index))
 		return true;
 	return sql_name_decode(d->index, s->dialect, &name) &&
 	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&

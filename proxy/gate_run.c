@@ -234,12 +234,18 @@ static void conflict(struct session *s)
 	}
 }
 
-static void note_made(struct session *s, uint32_t index)
+/* What the transaction's end has to undo, if it does not commit or in any case. */
+static void note_made(struct session *s, const struct aside_outcome *outcome)
 {
-	if (index != 0 && !ledger_note_made(&s->ledger, s->gate->found.relation, index))
+	uint32_t relation = s->gate->found.relation;
+	bool ok = outcome->made == 0 || ledger_note_made(&s->ledger, relation, outcome->made);
+
+	for (unsigned i = 0; i < outcome->n_condemned; i++)
+		ok &= ledger_condemn(&s->ledger, relation, outcome->condemned[i]);
+	if (!ok)
 		log_event(LOG_LEVEL_ERROR, "made_and_forgotten",
 			"session=%llu index=%u reason=\"out of memory\"", (unsigned long long)s->id,
-			index);
+			outcome->made);
 }
 
 static void succeed_now(struct session *s)
@@ -315,7 +321,7 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
 	if (g->facts.status == 'T')
-		note_made(s, outcome->made);
+		note_made(s, outcome);
 	gate_when_quiet(s, placed);
 }
 
@@ -332,6 +338,7 @@ static void start_aside(struct session *s)
 		.dialect = s->dialect,
 		.relation = g->found.relation,
 		.index = g->found.index,
+		.condemned = ledger_has_condemned(&s->ledger, g->found.index) ? g->found.index : 0,
 	};
 
 	g->aside = aside_start(s->worker, &g->target, g->server_pid, s->id, &request, &events, s);

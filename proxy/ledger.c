@@ -174,6 +174,35 @@ bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index)
 	return true;
 }
 
+static struct ledger_made *find_made(const struct ledger *l, uint32_t index)
+{
+	for (struct ledger_made *m = l->made; m; m = m->next)
+		if (m->index == index)
+			return m;
+	return NULL;
+}
+
+bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index)
+{
+	struct ledger_made *m = find_made(l, index);
+
+	if (m) {
+		m->undo = true;
+		return true;
+	}
+	if (!ledger_note_made(l, relation, index))
+		return false;
+	l->made->undo = l->made->leftover = true;
+	return true;
+}
+
+bool ledger_has_condemned(const struct ledger *l, uint32_t index)
+{
+	const struct ledger_made *m = find_made(l, index);
+
+	return m && m->undo;
+}
+
 void ledger_savepoint(struct ledger *l, const struct sql_name *name)
 {
 	if (!l->savepoints)

@@ -21,6 +21,7 @@ struct ledger_entry {
 	struct sql_name schema;	    /* of the table */
 	uint32_t relation;	    /* OID of the table, as the transaction saw it */
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
+	uint32_t condemned;	    /* OID of one that has the new one's name and is to go; 0 */
 	unsigned depth;		    /* savepoints that were set */
 	bool cancelled;		    /* and in which depth */
 	unsigned cancel_depth;
@@ -32,7 +33,8 @@ struct ledger_made {
 	uint32_t relation;	  /* OID of its table */
 	uint32_t index;
 	unsigned depth;
-	bool undo; /* the part of the transaction that wanted it is gone */
+	bool undo;     /* the part of the transaction that wanted it is gone */
+	bool leftover; /* nobody has ever wanted it: an earlier build's */
 };
 
 #define LEDGER_SAVEPOINTS 256u
@@ -68,6 +70,10 @@ void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 void ledger_forget_cancelled(struct ledger *l);
 /* False without memory. */
 bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index);
+/* That index is to go at the transaction's end, however that ends. False without memory. */
+bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index);
+/* Whether it is. */
+bool ledger_has_condemned(const struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */
 void ledger_drop_first(struct ledger *l);
 void ledger_drop_made(struct ledger *l);

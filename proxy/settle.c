@@ -203,7 +203,8 @@ static struct aside_request request_for_owed(const struct settlement *st, bool h
 		.statement = &e->statement,
 		.dialect = st->dialect,
 		.relation = e->relation,
-		.index = e->index};
+		.index = e->index,
+		.condemned = e->condemned};
 }
 
 static struct aside_request request_for_undo(const struct settlement *st)
@@ -225,7 +226,9 @@ static bool next_request(struct settlement *st, struct aside_request *request)
 	}
 	if (st->state != SETTLE_UNDOING)
 		enter(st, SETTLE_UNDOING);
-	if (!st->ledger.made || keep)
+	while (st->ledger.made && keep && !st->ledger.made->leftover)
+		ledger_drop_made(&st->ledger);
+	if (!st->ledger.made)
 		return false;
 	*request = request_for_undo(st);
 	return true;

@@ -173,6 +173,42 @@ static void an_invalid_leftover_of_the_name_is_repaired(void **state)
 	}
 }
 
+/* DROP INDEX waits for everybody who has used the table, this transaction included. */
+static void a_leftover_that_the_transaction_holds_goes_with_its_end(void **state)
+{
+	static const char *const ends[] = {"COMMIT", "ROLLBACK"};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		leave_invalid("i", "t");
+		db_do(conn, "BEGIN");
+		db_do(conn, "SELECT count(*) FROM t");
+		db_do(conn, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (id)");
+		assert_string_equal(index_state("i"), "t");
+		db_do(conn, "%s", ends[i]);
+		assert_string_equal(index_state("i"), i ? "" : "t");
+		assert_true(ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"));
+		db_do(conn, "DROP INDEX IF EXISTS i");
+	}
+}
+
+/* Whoever was dropping it was killed. */
+static void an_index_that_was_being_dropped_is_dropped(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	leave_invalid("i", "t");
+	tell("DO $$ BEGIN EXECUTE format('ALTER INDEX i RENAME TO pgaside_drop_%%s', "
+	     "'i'::regclass::oid); END $$");
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY j ON t (id)");
+	db_do(conn, "COMMIT");
+	assert_true(ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"));
+	assert_string_equal(index_state("j"), "t");
+}
+
 static void repair_can_be_switched_off(void **state)
 {
 	struct proxy *p = proxy_start(fixture_url(""), "--repair-invalid", "off", NULL);
@@ -396,6 +432,8 @@ int main(void)
 		CASE(an_index_that_if_not_exists_made_survives_a_rollback),
 		CASE(a_rollback_undoes_what_ran_outside_of_it),
 		CASE(an_invalid_leftover_of_the_name_is_repaired),
+		CASE(a_leftover_that_the_transaction_holds_goes_with_its_end),
+		CASE(an_index_that_was_being_dropped_is_dropped),
 		CASE(repair_can_be_switched_off),
 		CASE(an_invalid_index_of_another_table_is_nobodys_business),
 		CASE(a_reindex_that_fails_leaves_the_old_index_and_nothing_else),

@@ -197,11 +197,36 @@ static void a_statement_that_is_owed_fails_before_commit_if_it_can(void **state)
 	finish();
 }
 
+/*
+ * What a failure leaves cannot be dropped while the client's own transaction has the table open.
+ * The error is told all the same, and the index goes when the transaction does.
+ */
+static void what_the_transaction_holds_is_dropped_at_its_end(void **state)
+{
+	static const char *const ends[] = {"ROLLBACK", "COMMIT", "ROLLBACK TO a"};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(ends); i++) {
+		db_do(conn, "BEGIN");
+		db_do(conn, "SELECT count(*) FROM twice; SAVEPOINT a");
+		db_fail(conn, "23505", "CREATE UNIQUE INDEX CONCURRENTLY i ON twice (id)");
+		assert_int_equal(db_status(conn), 'E');
+		assert_string_equal(index_state("i"), "");
+		db_do(conn, "%s", ends[i]);
+		/* What the server would call a deadlock if somebody still waited to drop it. */
+		if (db_status(conn) == 'T')
+			db_do(conn, "LOCK TABLE twice; COMMIT");
+		assert_true(ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_error_is_the_one_that_postgres_gives_outside_of_a_transaction),
 		CASE(a_statement_that_is_owed_fails_before_commit_if_it_can),
+		CASE(what_the_transaction_holds_is_dropped_at_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

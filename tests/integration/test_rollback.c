@@ -165,6 +165,12 @@ static void savepoints_are_followed(void **state)
 		"CIC iw; SAVEPOINT a; CIC ix; ROLLBACK TO a; ROLLBACK",
 		"CIC iw; SAVEPOINT pgaside; CIC ix; ROLLBACK TO pgaside; COMMIT",
 		"CIC iw; SAVEPOINT pgaside; CIC ix; RELEASE pgaside; COMMIT",
+		"SAVEPOINT a; CIC ix; ROLLBACK TO a; CIC ix; COMMIT",
+		"SAVEPOINT a; CIC ix; ROLLBACK TO a; CIC ix; ROLLBACK",
+		"CIC iw; SAVEPOINT a; CIC ix; ROLLBACK TO a; CIC ix; ROLLBACK TO a; CIC ix; COMMIT",
+		"SAVEPOINT a; CIC ix; ROLLBACK TO a; SELECT count(*) FROM t; CIC ix; COMMIT",
+		"SAVEPOINT a; CIC ix; ROLLBACK TO a; INSERT INTO t VALUES (1); CIC ix; COMMIT",
+		"SELECT count(*) FROM t; SAVEPOINT a; CIC ix; ROLLBACK TO a; CIC ix; ROLLBACK",
 	};
 
 	(void)state;
