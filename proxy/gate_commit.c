@@ -43,7 +43,8 @@ static void refuse(struct session *s, const char *sqlstate, const char *text)
 	bytes_release(&body);
 }
 
-/* The CommandComplete that was held back. Our own block's is nobody's. */
+/* The CommandComplete that was held back. Our own block's is nobody's, but it lets that of the last
+ * statement go. */
 static void tell_complete(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -197,6 +198,7 @@ static void block_committed(struct session *s)
 	if (g->inquiry.failed) {
 		gate_tell_error(s, bytes_view(&g->inquiry.error));
 		g->failed = true;
+		g->hold_complete = false;
 	}
 	commit_answered(s, !g->inquiry.failed);
 }
@@ -284,7 +286,6 @@ void gate_end_block(struct session *s, bool commit)
 {
 	static const struct question end[] = {{.sql = "ROLLBACK"}, {.sql = "COMMIT"}};
 
-	s->gate->hold_complete = false;
 	if (commit && gate_is_engaged(s))
 		begin_commit(s);
 	else if (commit)
@@ -303,10 +304,13 @@ void gate_block_ended(struct session *s)
 		gate_tell_error(s, bytes_view(&g->inquiry.error));
 		g->failed = true;
 	}
+	if (g->failed)
+		g->hold_complete = false;
 	if (gate_is_engaged(s) && (was_failed || g->inquiry.failed)) {
 		rolled_back(s);
 		return;
 	}
+	tell_complete(s);
 	g->block_open = false;
 	gate_finish(s);
 }
@@ -401,7 +405,8 @@ void gate_control_done(struct session *s)
 	struct gate *g = s->gate;
 
 	if (!statement_is_control(&g->unit) || !(gate_is_engaged(s) || g->settlement)) {
-		tell_complete(s);
+		if (!g->block_open)
+			tell_complete(s);
 		gate_unit_done(s);
 		return;
 	}

@@ -91,7 +91,13 @@ void gate_succeed(struct session *s, const char *notice)
 
 	bytes_init(&answer, 4096);
 	put_notice(s, &answer, notice);
-	message_put_complete(&answer, statement_command_tag(&g->unit));
+	if (g->hold_complete && g->block_open) {
+		bytes_clear(&g->complete);
+		message_put_complete(&g->complete, statement_command_tag(&g->unit));
+		g->completed = true;
+	} else {
+		message_put_complete(&answer, statement_command_tag(&g->unit));
+	}
 	session_tell(s, &answer);
 	bytes_release(&answer);
 	gate_unit_done(s);

@@ -59,6 +59,18 @@ static bool next_unit(struct gate *g)
 	return false;
 }
 
+/* Nothing but empty statements follows the unit. */
+static bool is_last(const struct gate *g)
+{
+	struct statement_iterator rest = g->pieces;
+	struct statement st;
+
+	while (statement_next(&rest, &st))
+		if (st.kind != STATEMENT_EMPTY)
+			return false;
+	return true;
+}
+
 static void go_on(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -216,7 +228,9 @@ void gate_run_unit(struct session *s)
 	char status = s->dialogue.status;
 	struct ledger_entry *owed = status == 'T' ? gate_names_owed(s, &g->unit) : NULL;
 
-	g->hold_complete = false;
+	/* PostgreSQL ends an implicit block before it answers the last statement in it. */
+	g->hold_complete = g->own_block && is_last(g);
+	g->completed = false;
 	g->facts = (struct placement_facts){.status = status, .guard = is_guarded(s)};
 	if (owed)
 		gate_settle_owed(s, owed);

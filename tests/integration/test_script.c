@@ -197,6 +197,12 @@ static void an_error_ends_the_text_and_undoes_it(void **state)
 		{NULL, "INSERT INTO other VALUES (1); CREATE INDEX CONCURRENTLY t_old ON t (id)"},
 		{NULL, "INSERT INTO other VALUES (1); CREATE INDEX CONCURRENTLY ix ON t (id); "
 		       "VACUUM t"},
+		{NULL, "SELECT 1; CREATE INDEX CONCURRENTLY ix ON t (id); INSERT INTO later VALUES "
+		       "(9)"},
+		{NULL, "INSERT INTO later VALUES (9); CREATE INDEX CONCURRENTLY ix ON t (id);"},
+		{NULL, "SELECT 0; CREATE INDEX CONCURRENTLY ix ON t (id); INSERT INTO later VALUES "
+		       "(9); "
+		       "SELECT 1; /* nothing */ ;"},
 		{"BEGIN", "INSERT INTO other VALUES (1); CREATE INDEX CONCURRENTLY ix ON t (id); "
 			  "SELECT 1/0"},
 		{"BEGIN; INSERT INTO t VALUES (0)", "SELECT '\303\244'; CREATE INDEX CONCURRENTLY "
