@@ -19,14 +19,21 @@ install_tools() {
 	touch "$tools/node_modules/.package-lock.json"
 }
 
-# $1 project, $2 and $3 numbers, $4 directory: the project with its migrations from the one to the
-# other. Nothing in a file is changed but the length of Drizzle's journal.
+# $1 projects, one laid over the other, $2 and $3 numbers, $4 directory: the project with its migrations
+# from the one to the other. What a file of projects/sql says is put into the tool's own form by the
+# project's template, a path that ends with .in. Nothing in a file is changed but the length of
+# Drizzle's journal.
 stage() {
-	local folder=migrations
-	if [[ $1 == drizzle* ]]; then folder=drizzle; fi
+	local folder project
 	rm -rf "$4"
-	cp -R "$e2e/projects/$1" "$4"
-	find "$4/$folder" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort |
+	mkdir "$4"
+	for project in $1; do cp -R "$e2e/projects/$project/." "$4"; done
+	perl "$e2e/generate.pl" "$4" "$e2e/projects/sql/migrations"/*.sql
+	for folder in drizzle db/migrate db/migrations app/migrations versions deploy migrations/committed \
+		migrations; do
+		if [ -d "$4/$folder" ]; then break; fi
+	done
+	find "$4/$folder" -mindepth 1 -maxdepth 1 -name '*[0-9]*' | sort |
 		awk -v from="$2" -v to="$3" 'NR < from || NR > to' | xargs -r rm -r
 	if [ $folder = drizzle ]; then
 		node -e '

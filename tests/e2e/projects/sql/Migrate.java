@@ -4,8 +4,9 @@ import java.sql.*;
 import java.util.*;
 
 /**
- * The same small migrator with pgjdbc, autocommit off, one transaction for all files. The first
- * argument says how a file is sent (statement, prepared), the others are properties of the driver.
+ * The same small migrator with pgjdbc, autocommit off. The first argument says how a file is sent
+ * (statement, prepared, batch), the second whether a transaction is for all files together or for
+ * each; the others are properties of the driver.
  */
 public class Migrate {
 	public static void main(String[] args) throws Exception {
@@ -28,7 +29,10 @@ public class Migrate {
 			Set<String> done = done(connection);
 			for (Path file : files()) {
 				if (!done.contains(file.getFileName().toString())) {
-					apply(connection, file, args[0].equals("prepared"));
+					apply(connection, file, args[0]);
+					if (args[1].equals("each")) {
+						connection.commit();
+					}
 				}
 			}
 			connection.commit();
@@ -57,15 +61,22 @@ public class Migrate {
 		return files;
 	}
 
-	static void apply(Connection connection, Path file, boolean prepared) throws Exception {
+	static void apply(Connection connection, Path file, String how) throws Exception {
 		String text = Files.readString(file);
-		if (prepared) {
+		if (how.equals("prepared")) {
 			try (PreparedStatement statement = connection.prepareStatement(text)) {
 				statement.execute();
 			}
 		} else {
 			try (Statement statement = connection.createStatement()) {
-				statement.execute(text);
+				if (how.equals("batch")) {
+					for (String piece : text.split(";\n")) {
+						statement.addBatch(piece);
+					}
+					statement.executeBatch();
+				} else {
+					statement.execute(text);
+				}
 			}
 		}
 		try (PreparedStatement name = connection.prepareStatement("INSERT INTO migrations VALUES (?)")) {

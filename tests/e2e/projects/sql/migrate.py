@@ -1,16 +1,25 @@
 """A small migrator as people write it: every pending file in a transaction of its own, with its name.
 
-Arguments: the driver (psycopg or psycopg2), `prepared` for the extended protocol, `together` for
-one transaction around all files."""
+Arguments: the driver (psycopg, psycopg2 or pg8000), `prepared` for the extended protocol,
+`together` for one transaction around all files, `lock` for an advisory lock that keeps a second one out."""
 
 import importlib
 import os
 import pathlib
 import sys
+from urllib.parse import urlsplit
 
 driver = importlib.import_module(sys.argv[1])
-prepared = "prepared" in sys.argv
+# pg8000 knows the extended protocol only.
+prepared = "prepared" in sys.argv or sys.argv[1] == "pg8000"
 together = "together" in sys.argv
+
+
+def connect():
+    if sys.argv[1] != "pg8000":
+        return driver.connect(os.environ["DATABASE_URL"])
+    url = urlsplit(os.environ["DATABASE_URL"])
+    return driver.connect(url.username, url.hostname, None, url.port, url.path[1:], url.password)
 
 
 def statements(text):
@@ -18,15 +27,18 @@ def statements(text):
     return [piece for piece in text.split(";\n") if piece.strip()] if prepared else [text]
 
 
-connection = driver.connect(os.environ["DATABASE_URL"])
+connection = connect()
 cursor = connection.cursor()
+if "lock" in sys.argv:
+    cursor.execute("SELECT pg_advisory_lock(1)")
+    connection.commit()
 cursor.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY)")
 connection.commit()
 for path in sorted(pathlib.Path("migrations").glob("*.sql")):
     cursor.execute("SELECT 1 FROM migrations WHERE name = %s", (path.name,))
     if cursor.fetchone() is None:
         for statement in statements(path.read_text()):
-            cursor.execute(statement, **({"prepare": True} if prepared else {}))
+            cursor.execute(statement, **({"prepare": True} if "prepared" in sys.argv else {}))
         cursor.execute("INSERT INTO migrations VALUES (%s)", (path.name,))
     if not together:
         connection.commit()

@@ -4,7 +4,3 @@ exports.up = (pgm) => {
 		concurrently: true,
 	});
 };
-
-exports.down = (pgm) => {
-	pgm.dropIndex('users', [], { name: 'users_organization_idx', concurrently: true });
-};

@@ -1,7 +1,0 @@
--- Up Migration
-ALTER TABLE users ADD COLUMN nickname text;
-CREATE INDEX CONCURRENTLY users_nickname_idx ON users (nickname);
-UPDATE users SET nickname = 'x; y' WHERE nickname IS NULL;
-
--- Down Migration
-ALTER TABLE users DROP COLUMN nickname;
