@@ -5,17 +5,17 @@
 
 #include "aside_state.h"
 
-/* An OID as the server prints it; 0 for NULL. */
+/* An OID as the server prints it; 0 for NULL, which comes as "". */
 uint32_t aside_oid(const char *text)
 {
-	return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+	return (uint32_t)strtoul(text, NULL, 10);
 }
 
 /* Reads "16385:t,16390:f,16400:d": valid, not, and not under a name that INDEX_DROP_PREFIX begins.
  */
 void aside_indexes_read(struct aside_job *j, const char *list)
 {
-	const char *at = list ? list : "";
+	const char *at = list;
 
 	j->n_before = 0;
 	j->too_many = false;
@@ -23,7 +23,7 @@ void aside_indexes_read(struct aside_job *j, const char *list)
 		char *end;
 		unsigned long oid = strtoul(at, &end, 10);
 
-		if (*end != ':')
+		if (end[0] != ':' || end[1] == '\0')
 			return;
 		if (j->n_before == ASIDE_MAX_INDEXES) {
 			j->too_many = true;

@@ -278,7 +278,7 @@ static void compare_with_server(struct aside *a)
 
 static bool is_true(const char *value)
 {
-	return value && value[0] == 't';
+	return value[0] == 't';
 }
 
 static void take_lookup(struct aside_job *j, const struct pq_result *r)

@@ -65,7 +65,7 @@ static const char *value_here(const struct pq_result *r, struct slice name)
 {
 	for (int i = 0; i < r->n_rows; i++)
 		if (slice_is(name, pq_value(r, i, 0)))
-			return pq_value(r, i, 1) ? pq_value(r, i, 1) : "";
+			return pq_value(r, i, 1);
 	return NULL;
 }
 

@@ -101,12 +101,12 @@ static void tell_blocker(struct aside *a, const char *who)
 		"session=%llu waited_ms=%llu state=%s blocked_by=%s",
 		(unsigned long long)a->session, (unsigned long long)(now - a->job.blocked_since_ms),
 		aside_state_name(a->state),
-		log_quote(quoted, sizeof(quoted), who ? who : "", who ? (unsigned)strlen(who) : 0));
+		log_quote(quoted, sizeof(quoted), who, (unsigned)strlen(who)));
 }
 
 static bool is_true(const char *value)
 {
-	return value && value[0] == 't';
+	return value[0] == 't';
 }
 
 /* The statement waits for the client's backend. */
@@ -149,7 +149,7 @@ static void on_looked(void *owner, const struct pq_result *r)
 	if (!a->watching)
 		return;
 	if (r->ok && r->n_rows == 1) {
-		if (pq_value(r, 0, 2) && a->state == ASIDE_RUNNING)
+		if (aside_oid(pq_value(r, 0, 2)) != 0 && a->state == ASIDE_RUNNING)
 			a->job.building = aside_oid(pq_value(r, 0, 2));
 		if (is_true(pq_value(r, 0, 1)))
 			tell_blocker(a, pq_value(r, 0, 3));

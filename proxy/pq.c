@@ -25,6 +25,7 @@ struct pq {
 	void *done_owner;
 	PGresult *result; /* owned: of the running statement, the error if there was one */
 	bool connected;
+	bool unusable; /* the server has left the protocol that we speak */
 };
 
 static void on_socket(int fd, short what, void *arg);
@@ -188,7 +189,9 @@ static void describe_error(const struct pq *pq, struct pq_result *out, struct by
 		put_fields(body, pq->result, true);
 		strncpy(out->sqlstate, state, 5);
 	} else {
-		put_lost(body, PQerrorMessage(pq->conn));
+		put_lost(body, pq->unusable
+				       ? "the server answered with COPY, which nobody asked for"
+				       : PQerrorMessage(pq->conn));
 		strncpy(out->sqlstate, "08006", 6);
 	}
 	out->error = body;
@@ -211,7 +214,7 @@ static void finish(struct pq *pq)
 	pq_result_fn done = pq->done;
 
 	bytes_init(&body, ERROR_BODY_MAX);
-	out.lost = PQstatus(pq->conn) != CONNECTION_OK;
+	out.lost = pq->unusable || PQstatus(pq->conn) != CONNECTION_OK;
 	if (out.lost)
 		pq->connected = false;
 	if (!out.ok)
@@ -236,6 +239,14 @@ static void keep_result(struct pq *pq, PGresult *r)
 	pq->result = r;
 }
 
+/* In these states libpq gives the same result for ever. */
+static bool is_copy(const PGresult *r)
+{
+	ExecStatusType status = PQresultStatus(r);
+
+	return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
 static void continue_query(struct pq *pq)
 {
 	int unsent = PQflush(pq->conn);
@@ -249,7 +260,12 @@ static void continue_query(struct pq *pq)
 			finish(pq);
 			return;
 		}
+		pq->unusable = is_copy(r);
 		keep_result(pq, r);
+		if (pq->unusable) {
+			finish(pq);
+			return;
+		}
 	}
 	if (!wait_for(pq, (short)(EV_READ | (unsent > 0 ? EV_WRITE : 0))))
 		finish(pq);
@@ -356,7 +372,8 @@ const char *pq_value(const struct pq_result *r, int row, int column)
 {
 	const PGresult *rows = r->rows;
 
-	return PQgetisnull(rows, row, column) ? NULL : PQgetvalue(rows, row, column);
+	return row < PQntuples(rows) && column < PQnfields(rows) ? PQgetvalue(rows, row, column)
+								 : "";
 }
 
 bool pq_is_connected(const struct pq *pq)

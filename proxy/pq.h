@@ -26,7 +26,8 @@ struct pq_result {
 	int n_rows;
 };
 
-/* A column of a row as text; NULL for a NULL. Borrowed like the result. */
+/* A column of a row as text; "" for a NULL, and for what a server that lies has not sent. Borrowed
+ * like the result. */
 const char *pq_value(const struct pq_result *r, int row, int column);
 
 struct pq_events {

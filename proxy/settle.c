@@ -394,15 +394,15 @@ static const char status_sql[] = "SELECT CASE WHEN c.checkpoint_lsn <> $3::pg_ca
 static bool is_aborted(const struct pq_result *r, const char *status)
 {
 	/* An id that the server does not know any more, or not yet again: "is in the future". */
-	return (status && strcmp(status, "aborted") == 0) || strcmp(r->sqlstate, "22023") == 0;
+	return strcmp(status, "aborted") == 0 || strcmp(r->sqlstate, "22023") == 0;
 }
 
 static void on_status(void *owner, const struct pq_result *r)
 {
 	struct settlement *st = owner;
-	const char *status = r->ok && r->n_rows == 1 ? pq_value(r, 0, 0) : NULL;
+	const char *status = r->ok && r->n_rows == 1 ? pq_value(r, 0, 0) : "";
 
-	if (status && strcmp(status, "committed") == 0) {
+	if (strcmp(status, "committed") == 0) {
 		log_event(LOG_LEVEL_INFO, "outcome_found", "session=%llu xid=%s outcome=committed",
 			(unsigned long long)st->session, st->xid);
 		settle_committed(st);
