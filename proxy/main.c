@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "config.h"
+#include "indexes.h"
 #include "log.h"
 #include "pq.h"
 #include "run.h"
@@ -42,6 +43,8 @@ static void print_usage(FILE *to)
 	      "        serve everybody who comes to listen_addr and listen_port\n"
 	      "  pgaside check [flags] FILE.sql ...\n"
 	      "        say what would become of each statement, without a server\n"
+	      "  pgaside indexes [flags] [URL]\n"
+	      "        list INVALID indexes, tell leftovers from builds, repair them\n"
 	      "  pgaside --version\n"
 	      "\n"
 	      "`pgaside COMMAND --help` names the flags.\n",
@@ -346,6 +349,8 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(word, "check") == 0)
 		return check_main(argc - 1, argv + 1);
+	if (strcmp(word, "indexes") == 0)
+		return indexes_main(argc - 1, argv + 1);
 	if (!o.is_run && strcmp(word, "serve") != 0) {
 		if (*word)
 			fprintf(stderr, "pgaside: there is no command \"%s\"; see pgaside --help\n",

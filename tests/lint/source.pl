@@ -12,7 +12,7 @@ my %only_in = (
 	qr{libpq-fe\.h|libpq/|postgres_ext\.h} => [qw(proxy/pq.c)],
 	qr{openssl/} => [qw(proxy/conn.c proxy/tls.c protocol/scram.c)],
 	qr{stringprep|idna|punycode} => [qw(protocol/saslprep.c)],
-	qr{event2/} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer)],
+	qr{event2/} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer indexes)],
 	qr{pg_query} => [],
 );
 my $impure_header = qr{^(?:sys/(?:socket|epoll|time|select|un|timerfd|uio)|netinet/.*|arpa/.*|netdb
