@@ -246,10 +246,13 @@ static void on_connected(void *owner, const struct err *e)
 	}
 	a->aside_up = true;
 	a->aside_pid = pq_backend_pid(a->aside);
-	if (a->state == ASIDE_CLEANING)
+	pq_limit(a->aside, ASIDE_ANSWER_MS);
+	if (a->state == ASIDE_CLEANING) {
+		aside_watch_start(a);
 		aside_settings_role(a);
-	else
+	} else {
 		aside_on_connected(a);
+	}
 }
 
 bool aside_open(struct aside *a)
@@ -371,6 +374,9 @@ void aside_abandon(struct aside *a)
 	a->owner = NULL;
 	a->abandoned = true;
 	aside_cancel(a);
+	/* Nothing has run yet, and nobody waits for it: neither does it for the server. */
+	if (a->state == ASIDE_CONNECTING || a->state == ASIDE_SETTINGS || a->state == ASIDE_LOOKING)
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 }
 
 void aside_cancel_all(struct worker *w)

@@ -17,6 +17,7 @@
 #include "timer.h"
 
 #define LOOK_AGAIN_MS 200u
+#define MAX_LISTS 10u /* that fail */
 #define RETRY_MS 200u /* the first pause; each further one is twice as long */
 
 static void drop_next(struct aside *a);
@@ -319,6 +320,18 @@ static bool is_worth_waiting(const struct pq_result *r)
 	       strcmp(r->sqlstate, "57014") == 0;
 }
 
+/* Somebody may have cancelled just that. When it is not to be had, nothing is known of leftovers.
+ */
+static void list_again(struct aside *a, const struct pq_result *r)
+{
+	log_event(LOG_LEVEL_ERROR, "leftovers_unknown", "session=%llu table=%u try=%u sqlstate=%s",
+		(unsigned long long)a->session, a->job.relation, a->job.lists, r->sqlstate);
+	if (++a->job.lists < MAX_LISTS)
+		aside_clean_up_elsewhere(a);
+	else
+		finish(a);
+}
+
 static void on_listed(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -328,7 +341,7 @@ static void on_listed(void *owner, const struct pq_result *r)
 	} else if (!r->ok && is_worth_waiting(r)) {
 		wait_and_list(a);
 	} else if (!r->ok) {
-		finish(a);
+		list_again(a, r);
 	} else if (collect(a, r)) {
 		wait_and_list(a);
 	} else {
@@ -345,6 +358,7 @@ static void on_dropped(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
 		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
@@ -376,6 +390,7 @@ static void drop_next(struct aside *a)
 		return;
 	}
 	next = j->leftovers[j->n_leftovers - 1];
+	pq_limit(a->aside, 0);
 	index_drop(&a->drop, a->aside, next, next == j->made, ASIDE_DROP_LOCK_MS, on_dropped, a);
 }
 

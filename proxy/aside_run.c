@@ -52,6 +52,7 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 	struct aside_job *j = &a->job;
 
+	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	if (r->lost || a->cancelled) {
 		aside_fail_with(a, r);
 		return;
@@ -82,6 +83,7 @@ static void repair_next(struct aside *a)
 	next = j->leftovers[--j->n_leftovers];
 	if (a->state != ASIDE_REPAIRING)
 		aside_enter(a, ASIDE_REPAIRING);
+	pq_limit(a->aside, 0);
 	index_drop(&a->drop, a->aside, next, next == j->condemned, REPAIR_LOCK_MS, on_repaired, a);
 }
 
@@ -128,6 +130,7 @@ static void run_statement(struct aside *a)
 			(unsigned)strlen(a->target.database)),
 		modes[a->job.mode], a->server_pid, a->aside_pid,
 		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
+	pq_limit(a->aside, 0);
 	pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);
 }
 
@@ -233,6 +236,7 @@ static void on_finished(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	if (!r->ok)
 		aside_fail_with(a, r);
 	else if (is_cic(a) && a->job.relation != 0)

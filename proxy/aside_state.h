@@ -17,6 +17,12 @@
 	512u /* on one table; more are not told apart, so nothing is dropped then */
 
 /*
+ * How long a question of ours may go unanswered, milliseconds: then its connection is as good as
+ * dead. On the watch connection the server itself ends it before. Statements and drops take as long
+ * as they take.
+ */
+#define ASIDE_ANSWER_MS 35000u
+/*
  * How long to wait for the lock under which an index is looked at once more, milliseconds. Much
  * less than deadlock_timeout: who waits there holds a snapshot, and somebody else's build that
  * meets it in the end would be the one to die.
@@ -76,6 +82,7 @@ struct aside_job {
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
 	bool clean_later; /* the transaction blocks the clean-up: it was cancelled for that */
+	unsigned lists;	  /* of leftovers, that could not be had */
 	bool told;	  /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
@@ -106,9 +113,10 @@ struct aside {
 	struct timer *limit_timer; /* owned: the end of patience with clean-up; the pause before a
 				      retry */
 	unsigned watch_ms;	   /* until the next look */
-	bool watching;		   /* a look is under way */
-	bool cancel_due;	   /* pg_cancel_backend is still to be sent */
-	bool cancelled;		   /* by the client, or because the owner is gone */
+	uint64_t idle_since_ms; /* its process does nothing, though we wait for it; 0 = it works */
+	bool watching;		/* a look is under way */
+	bool cancel_due;	/* pg_cancel_backend is still to be sent */
+	bool cancelled;		/* by the client, or because the owner is gone */
 	bool abandoned;
 	struct index_drop drop;
 	bool again; /* another statement was given from inside `done` */

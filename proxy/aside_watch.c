@@ -19,8 +19,12 @@
 #define RECONNECT_MS 1000u
 #define TELL_BLOCKER_MS 10000u
 
+/* A process that does nothing for so long while its answer is waited for: that was lost on the way.
+ */
+#define LOST_MS 20000u
+
 /* One row: is the client's backend in the chain, is anybody, the index being built, who blocks
- * directly. */
+ * directly, is our own process at work. */
 static const char watch_sql[] =
 	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
 	"UNION SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) FROM b WHERE b.pid <> "
@@ -29,7 +33,9 @@ static const char watch_sql[] =
 	"(SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid = $1), "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
 	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
-	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))) FROM b";
+	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))), "
+	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 "
+	"AND a.state IS DISTINCT FROM 'idle') FROM b";
 
 static void look(void *arg);
 
@@ -129,6 +135,32 @@ static void on_deadlock(struct aside *a)
 	aside_watch_cancel(a);
 }
 
+/*
+ * A firewall in between may forget a connection that says nothing for the hours that a build takes;
+ * the answer then never comes. Our process is idle, or gone, and stays so.
+ */
+static bool answer_is_lost(struct aside *a, bool at_work)
+{
+	uint64_t now = timer_now_ms();
+
+	if (at_work || !pq_is_busy(a->aside)) {
+		a->idle_since_ms = 0;
+		return false;
+	}
+	if (a->idle_since_ms == 0)
+		a->idle_since_ms = now;
+	return now - a->idle_since_ms >= LOST_MS;
+}
+
+static void give_up_answer(struct aside *a)
+{
+	log_event(LOG_LEVEL_ERROR, "answer_lost", "session=%llu state=%s aside_pid=%d",
+		(unsigned long long)a->session, aside_state_name(a->state), a->aside_pid);
+	a->idle_since_ms = 0;
+	look_later(a);
+	pq_give_up(a->aside);
+}
+
 static bool is_to_be_cancelled(const struct aside *a)
 {
 	if (a->state == ASIDE_CLEANING)
@@ -155,6 +187,10 @@ static void on_looked(void *owner, const struct pq_result *r)
 			tell_blocker(a, pq_value(r, 0, 3));
 		else
 			a->job.blocked_since_ms = 0;
+		if (answer_is_lost(a, is_true(pq_value(r, 0, 4)))) {
+			give_up_answer(a);
+			return;
+		}
 		if (is_true(pq_value(r, 0, 0)) && !a->job.told) {
 			on_deadlock(a);
 			return;
@@ -195,6 +231,7 @@ static void on_watch_connected(void *owner, const struct err *e)
 	struct aside *a = owner;
 
 	if (!e) {
+		pq_limit(a->watch, ASIDE_ANSWER_MS);
 		pq_query(a->watch, watch_settings_sql, on_watch_ready, a);
 		return;
 	}
@@ -259,6 +296,7 @@ bool aside_watch_open(struct aside *a)
 void aside_watch_start(struct aside *a)
 {
 	a->watching = true;
+	a->idle_since_ms = 0;
 	a->job.blocked_since_ms = 0;
 	a->job.told_blocker_ms = 0;
 	a->watch_ms = WATCH_FIRST_MS;

@@ -25,7 +25,8 @@ struct pq {
 	void *done_owner;
 	PGresult *result; /* owned: of the running statement, the error if there was one */
 	bool connected;
-	bool unusable; /* the server has left the protocol that we speak */
+	const char *unusable; /* static text, NULL = it is not: why no answer can come any more */
+	unsigned limit_ms;    /* for each answer, 0 = none */
 };
 
 static void on_socket(int fd, short what, void *arg);
@@ -189,9 +190,10 @@ static void describe_error(const struct pq *pq, struct pq_result *out, struct by
 		put_fields(body, pq->result, true);
 		strncpy(out->sqlstate, state, 5);
 	} else {
-		put_lost(body, pq->unusable
-				       ? "the server answered with COPY, which nobody asked for"
-				       : PQerrorMessage(pq->conn));
+		/* Not the server's word but libpq's, which has lost the thread if not the
+		 * connection. */
+		out->lost = true;
+		put_lost(body, pq->unusable ? pq->unusable : PQerrorMessage(pq->conn));
 		strncpy(out->sqlstate, "08006", 6);
 	}
 	out->error = body;
@@ -214,11 +216,12 @@ static void finish(struct pq *pq)
 	pq_result_fn done = pq->done;
 
 	bytes_init(&body, ERROR_BODY_MAX);
+	timer_stop(pq->timer);
 	out.lost = pq->unusable || PQstatus(pq->conn) != CONNECTION_OK;
-	if (out.lost)
-		pq->connected = false;
 	if (!out.ok)
 		describe_error(pq, &out, &body);
+	if (out.lost)
+		pq->connected = false;
 	out.rows = result;
 	out.n_rows = out.ok ? PQntuples(result) : 0;
 	stop_waiting(pq);
@@ -260,7 +263,8 @@ static void continue_query(struct pq *pq)
 			finish(pq);
 			return;
 		}
-		pq->unusable = is_copy(r);
+		if (is_copy(r))
+			pq->unusable = "the server answered with COPY, which nobody asked for";
 		keep_result(pq, r);
 		if (pq->unusable) {
 			finish(pq);
@@ -283,13 +287,13 @@ static void on_socket(int fd, short what, void *arg)
 		continue_query(pq);
 }
 
-/* The time to connect is over, or (when a statement is running) it could not even be sent. */
+/* The time to connect or to answer is over, or the statement could not even be sent. */
 static void on_timer(void *arg)
 {
 	struct pq *pq = arg;
 
 	if (pq->done)
-		finish(pq);
+		pq_give_up(pq);
 	else if (PQstatus(pq->conn) == CONNECTION_BAD)
 		fail_connect(pq, PQerrorMessage(pq->conn));
 	else
@@ -355,6 +359,8 @@ static void sent(struct pq *pq, int ok, pq_result_fn done, void *owner)
 	pq->done_owner = owner;
 	if (!ok || !wait_for(pq, EV_READ | EV_WRITE))
 		timer_start(pq->timer, 0);
+	else if (pq->limit_ms > 0)
+		timer_start(pq->timer, pq->limit_ms);
 }
 
 void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner)
@@ -374,6 +380,23 @@ const char *pq_value(const struct pq_result *r, int row, int column)
 
 	return row < PQntuples(rows) && column < PQnfields(rows) ? PQgetvalue(rows, row, column)
 								 : "";
+}
+
+void pq_limit(struct pq *pq, unsigned ms)
+{
+	pq->limit_ms = ms;
+}
+
+void pq_give_up(struct pq *pq)
+{
+	if (!pq->done)
+		return;
+	/* What libpq itself has to say about a lost connection is better. */
+	if (PQstatus(pq->conn) == CONNECTION_OK)
+		pq->unusable = "the server has not answered";
+	PQclear(pq->result);
+	pq->result = NULL;
+	finish(pq);
 }
 
 bool pq_is_connected(const struct pq *pq)

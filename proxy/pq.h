@@ -58,6 +58,11 @@ void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner);
 /* The same in the extended protocol, with text parameters; NULL values are NULLs. */
 void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
 	pq_result_fn done, void *owner);
+/* From now on a statement that is not answered within `ms` is as lost as its connection; 0: waits.
+ */
+void pq_limit(struct pq *pq, unsigned ms);
+/* The statement that runs is lost: `done` is called with that. From the loop only. */
+void pq_give_up(struct pq *pq);
 bool pq_is_connected(const struct pq *pq);
 bool pq_is_busy(const struct pq *pq);
 int pq_backend_pid(const struct pq *pq);

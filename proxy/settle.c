@@ -17,6 +17,7 @@
 #define STATEMENT_MAX 4096u /* bytes of each in the hint */
 #define ASK_MS 250u
 #define RECONNECT_MS 1000u
+#define ANSWER_MS 35000u /* to one question */
 
 #define TO(state) (1u << (state))
 
@@ -419,10 +420,12 @@ static void on_asking_connected(void *owner, const struct err *e)
 {
 	struct settlement *st = owner;
 
-	if (e)
+	if (e) {
 		ask_later(st, RECONNECT_MS);
-	else
-		ask(st);
+		return;
+	}
+	pq_limit(st->asking, ANSWER_MS);
+	ask(st);
 }
 
 static void ask(struct settlement *st)

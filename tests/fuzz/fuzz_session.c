@@ -20,7 +20,7 @@
 #include "message.h"
 #include "registry.h"
 #include "session.h"
-#include "upstream.h"
+#include "snapshot.h"
 #include "worker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -124,9 +124,7 @@ static const struct canned relation[] = {
 
 static const struct canned nothing[] = {M('n', "")};
 
-static struct config config;
-static struct upstream upstream, nowhere;
-static struct shared shared = {.config = &config, .upstream = &upstream};
+static struct shared shared;
 static struct worker worker = {.shared = &shared};
 static int listener, client, server;
 
@@ -160,16 +158,18 @@ static void remove_directory(void)
 
 static void set_up(void)
 {
+	struct config config;
 	char text[100];
 	struct err e;
 
 	must(mkdtemp(directory) != NULL && atexit(remove_directory) == 0);
 	listener = listen_in(directory);
 	snprintf(text, sizeof(text), "host=%s sslmode=disable", directory);
-	must(upstream_init(&upstream, text, &e));
-	must(upstream_init(&nowhere, "host=/nowhere sslmode=disable", &e));
-	shared.aside_upstream = &nowhere;
 	config_init(&config);
+	must(config_set_string(&config.upstream, text));
+	must(config_set_string(&config.aside_upstream, "host=/nowhere sslmode=disable"));
+	worker.snapshot = snapshot_new(&config, &e);
+	must(worker.snapshot != NULL);
 	log_set_level(LOG_LEVEL_ERROR);
 	shared.registry = registry_new();
 	worker.base = event_base_new();

