@@ -245,9 +245,7 @@ static void hand_over(struct session *s, struct slice message)
 {
 	s->login->due = false;
 	s->login->answered = true;
-	if (message.data[0] != 'p')
-		session_refuse(s, "08P01", "expected password response");
-	else if (s->snapshot->config.auth == AUTH_RELAY)
+	if (s->snapshot->config.auth == AUTH_RELAY)
 		login_relay_answer(s, message);
 	else
 		login_password_answer(s, message);
@@ -260,6 +258,11 @@ static void take_answer(struct session *s)
 	struct frame f;
 	enum frame_status status = frame_peek(held.data, held.len, &f);
 
+	/* As PostgreSQL: the length of something else is not waited for. */
+	if (held.len > 0 && held.data[0] != 'p') {
+		session_refuse(s, "08P01", "expected password response");
+		return;
+	}
 	if (status == FRAME_PARTIAL)
 		return;
 	if (status == FRAME_BAD || f.size > LOGIN_ANSWER_MAX + FRAME_HEADER) {

@@ -73,6 +73,9 @@ static void free_session(void *arg)
 	conn_finish(s->server);
 	timer_free(s->timer);
 	upstream_cancel(s->connecting);
+	/* Who did not get in may have left a piece of a password there. */
+	if (s->login)
+		bytes_wipe(&s->up.held);
 	login_free(s->login);
 	prepared_free(s->prepared);
 	gate_free(s);

@@ -58,6 +58,10 @@ static void a_malformed_first_packet_gets_an_error_and_the_end(void **state)
 		PACKET("HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		PACKET("a TLS ClientHello", "\x16\x3\x1\0\xc8\1\0\0\xc4\3\3"),
 		PACKET("a Query", "Q\0\0\0\xdSELECT 1\0"),
+		PACKET("a password", "p\0\0\0\xbsecret\0"),
+		PACKET("a CancelRequest with a key of three bytes",
+			"\0\0\0\xf\x4\xd2\x16\x2e\0\0\0\1abc"),
+		PACKET("an announced CancelRequest of 269 bytes", "\0\0\1\xd\x4\xd2\x16\x2e"),
 #undef PACKET
 	};
 
@@ -168,6 +172,8 @@ static void what_is_no_password_message_ends_the_log_in(void **state)
 	} cases[] = {
 #define BYTES(label, text) {label, text, sizeof(text) - 1}
 		BYTES("a Query", "Q\0\0\0\xdSELECT 1\0"),
+		BYTES("a second StartupMessage", "\0\0\0\x12\0\3\0\0user\0app\0\0"),
+		BYTES("an SSLRequest", "\0\0\0\x8\x4\xd2\x16\x2f"),
 		BYTES("no terminator", "p\0\0\0\xasecret"),
 		BYTES("bytes behind it", "p\0\0\0\xcsecret\0x"),
 		BYTES("no body", "p\0\0\0\4"),

@@ -335,6 +335,29 @@ static void an_encrypted_connection_is_asked_for_only_once(void **state)
 	assert_string_equal(wire_answers(w, 1), "E(08P01) EOF");
 }
 
+static void requests_cannot_go_to_and_fro(void **state)
+{
+	static const uint32_t requests[] = {
+		SSL_REQUEST, GSSENC_REQUEST, SSL_REQUEST, GSSENC_REQUEST};
+	struct proxy *tls = start_with_tls("allow");
+	struct wire *w = wire_open(proxy->port);
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		wire_request(w, requests[i]);
+		wire_send(w);
+		assert_int_equal(wire_byte(w), 'N');
+	}
+	wire_request(w, requests[2]);
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "E(08P01) EOF");
+	/* Neither inside of TLS. */
+	w = wire_open_tls(tls->port, "-starttls postgres");
+	wire_request(w, GSSENC_REQUEST);
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "E(08P01) EOF");
+}
+
 static void after_both_refusals_the_client_logs_in_plainly(void **state)
 {
 	struct wire *w = wire_open(proxy->port);
@@ -374,6 +397,7 @@ int main(void)
 		TEST(a_plain_startup_packet_in_the_handshake_ends_the_session),
 		TEST(a_client_that_never_ends_its_handshake_is_ended),
 		TEST(an_encrypted_connection_is_asked_for_only_once),
+		TEST(requests_cannot_go_to_and_fro),
 		TEST(after_both_refusals_the_client_logs_in_plainly),
 		TEST(a_certificate_that_cannot_be_read_stops_the_start),
 	};
