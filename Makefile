@@ -20,7 +20,7 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
-PACKAGES := libevent_core libevent_pthreads openssl libpq inih libidn
+PACKAGES := libevent_core libevent_pthreads openssl libpq inih libidn libsystemd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 ifeq (,$(PKG_LIBS))

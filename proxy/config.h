@@ -59,6 +59,8 @@ struct config {
 	char *listen_addr;    /* comma separated; "" = no TCP */
 	uint16_t listen_port; /* 0 = any free one */
 	char *unix_socket_dir;
+	bool so_reuseport;
+	char *pidfile;	  /* "" = none */
 	unsigned workers; /* threads, 0 = choose; ask config_workers() */
 
 	enum config_client_tls client_tls_sslmode;

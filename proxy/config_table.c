@@ -73,6 +73,10 @@ const struct setting setting_table[] = {
 		.fixed = true, .help = "TCP port; 0: any free one"},
 	{STRING(unix_socket_dir, "DIRECTORY"), .initial = "", .fixed = true,
 		.help = "also listen on a unix socket in this directory; empty: no"},
+	{BOOL(so_reuseport), .initial = "off", .fixed = true,
+		.help = "let another pgaside listen on the same port, which then takes over"},
+	{STRING(pidfile, "FILE"), .initial = "", .fixed = true,
+		.help = "write the process id there, and start only if no other process has it"},
 	{NUMBER(workers, 0, 64), .initial = "0", .fixed = true,
 		.help = "worker threads; 0: one per CPU, at most 4"},
 

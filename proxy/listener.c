@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,13 +18,17 @@
 #define BACKLOG 1024
 /* How long accepting rests when the process has no descriptor left. */
 #define REST_MS 200u
+/* How often the log says so. */
+#define TELL_MS 10000u
 
 struct listener {
 	int fd;		     /* owned */
 	struct event *event; /* owned */
 	struct timer *rest;  /* owned */
-	listener_fn on_client;
-	void *owner;						/* borrowed */
+	struct listener_owner owner;
+	uint64_t told_ms; /* when the log was told of a rest */
+	dev_t device;	  /* of the file at `path` */
+	ino_t inode;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" for TCP */
 };
 
@@ -34,45 +39,58 @@ static void on_rested(void *arg)
 	event_add(l->event, NULL);
 }
 
-static void rest(struct listener *l, int error)
+static void rest(struct listener *l, const char *why)
 {
-	log_event(LOG_LEVEL_ERROR, "accept_paused", "reason=\"%s\"", strerrordesc_np(error));
+	uint64_t now = timer_now_ms();
+
+	if (l->told_ms == 0 || now - l->told_ms >= TELL_MS) {
+		l->told_ms = now;
+		log_event(LOG_LEVEL_ERROR, "accept_paused", "reason=\"%s\"", why);
+	}
 	event_del(l->event);
 	timer_start(l->rest, REST_MS);
+}
+
+/* Accepts who is waiting. NULL, or why not all could be. */
+static const char *accept_all(struct listener *l)
+{
+	while (l->owner.has_room(l->owner.arg)) {
+		int client = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (client >= 0)
+			l->owner.on_client(l->owner.arg, client);
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			return strerrordesc_np(errno);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return NULL;
+	}
+	return "no descriptors are left for another session";
 }
 
 static void on_readable(int fd, short what, void *arg)
 {
 	struct listener *l = arg;
+	const char *why = accept_all(l);
 
+	(void)fd;
 	(void)what;
-	for (;;) {
-		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (client >= 0) {
-			l->on_client(l->owner, client);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			rest(l, errno);
-		if (errno != EINTR && errno != ECONNABORTED)
-			return;
-	}
+	if (why)
+		rest(l, why);
 }
 
+/* `fd` listens already. */
 static struct listener *listen_on(
-	struct event_base *base, int fd, listener_fn on_client, void *owner)
+	struct event_base *base, int fd, const struct listener_owner *owner)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->fd = fd;
-	l->on_client = on_client;
-	l->owner = owner;
+	l->owner = *owner;
 	l->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, l);
 	l->rest = timer_new(base, on_rested, l);
-	if (!l->event || !l->rest || listen(fd, BACKLOG) != 0 || event_add(l->event, NULL) != 0) {
+	if (!l->event || !l->rest || event_add(l->event, NULL) != 0) {
 		l->fd = -1;
 		listener_free(l);
 		return NULL;
@@ -95,7 +113,7 @@ static struct addrinfo *look_up(const char *address, uint16_t port, struct err *
 	return found;
 }
 
-static int bound_socket(const struct addrinfo *a)
+static int listening_socket(const struct addrinfo *a, bool reuseport)
 {
 	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1;
@@ -103,7 +121,9 @@ static int bound_socket(const struct addrinfo *a)
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {
+	if (reuseport)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
 		int error = errno;
 
 		close(fd);
@@ -114,7 +134,7 @@ static int bound_socket(const struct addrinfo *a)
 }
 
 struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
-	listener_fn on_client, void *owner, struct err *e)
+	const struct listener_owner *owner, struct err *e)
 {
 	struct addrinfo *found = look_up(address, port, e);
 	struct listener *l;
@@ -122,9 +142,9 @@ struct listener *listener_new_tcp(struct event_base *base, const char *address, 
 
 	if (!found)
 		return NULL;
-	fd = bound_socket(found);
+	fd = listening_socket(found, owner->reuseport);
 	freeaddrinfo(found);
-	l = fd >= 0 ? listen_on(base, fd, on_client, owner) : NULL;
+	l = fd >= 0 ? listen_on(base, fd, owner) : NULL;
 	if (!l) {
 		err_set(e, "08000", "cannot listen on %s port %u: %s", address, port,
 			strerrordesc_np(errno));
@@ -146,29 +166,45 @@ static bool is_served(const struct sockaddr_un *address)
 	return served;
 }
 
-static int bound_unix_socket(const struct sockaddr_un *address)
+/*
+ * Bound under another name first, and then renamed: so there is no moment in which the place is
+ * empty, and a predecessor's socket goes on with those who are connected to it.
+ */
+static int listening_unix_socket(const struct sockaddr_un *address, bool reuseport)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_un own = {.sun_family = AF_UNIX};
+	int len = snprintf(
+		own.sun_path, sizeof(own.sun_path), "%s.%d", address->sun_path, (int)getpid());
+	int fd, error;
 
-	if (fd < 0)
-		return -1;
-	if (!is_served(address))
-		unlink(address->sun_path);
-	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
+	if (len < 0 || (size_t)len >= sizeof(own.sun_path)) {
+		errno = ENAMETOOLONG;
 		return -1;
 	}
-	return fd;
+	if (!reuseport && is_served(address)) {
+		errno = EADDRINUSE;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	unlink(own.sun_path);
+	if (bind(fd, (const struct sockaddr *)&own, sizeof(own)) == 0 && listen(fd, BACKLOG) == 0 &&
+		rename(own.sun_path, address->sun_path) == 0)
+		return fd;
+	error = errno;
+	unlink(own.sun_path);
+	close(fd);
+	errno = error;
+	return -1;
 }
 
 struct listener *listener_new_unix(struct event_base *base, const char *directory, uint16_t port,
-	listener_fn on_client, void *owner, struct err *e)
+	const struct listener_owner *owner, struct err *e)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct listener *l = NULL;
+	struct stat file;
 	int len = snprintf(
 		address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%u", directory, port);
 	int fd;
@@ -177,9 +213,9 @@ struct listener *listener_new_unix(struct event_base *base, const char *director
 		err_set(e, "08000", "unix_socket_dir: \"%s\" is too long", directory);
 		return NULL;
 	}
-	fd = bound_unix_socket(&address);
+	fd = listening_unix_socket(&address, owner->reuseport);
 	if (fd >= 0)
-		l = listen_on(base, fd, on_client, owner);
+		l = listen_on(base, fd, owner);
 	if (!l) {
 		err_set(e, "08000", "cannot listen on %s: %s", address.sun_path,
 			strerrordesc_np(errno));
@@ -188,6 +224,10 @@ struct listener *listener_new_unix(struct event_base *base, const char *director
 		return NULL;
 	}
 	memcpy(l->path, address.sun_path, sizeof(l->path));
+	if (lstat(l->path, &file) == 0) {
+		l->device = file.st_dev;
+		l->inode = file.st_ino;
+	}
 	return l;
 }
 
@@ -221,15 +261,27 @@ uint16_t listener_port(const struct listener *l)
 	return address.ss_family == AF_INET6 ? ntohs(v6->sin6_port) : 0;
 }
 
+/* A successor may have put its own socket there. */
+static void remove_file(const struct listener *l)
+{
+	struct stat file;
+
+	if (l->path[0] && lstat(l->path, &file) == 0 && file.st_dev == l->device &&
+		file.st_ino == l->inode)
+		unlink(l->path);
+}
+
 void listener_free(struct listener *l)
 {
 	if (!l)
 		return;
+	remove_file(l);
+	/* To these the kernel has said that they are connected. */
+	if (l->fd >= 0)
+		accept_all(l);
 	if (l->event)
 		event_free(l->event);
 	timer_free(l->rest);
-	if (l->path[0])
-		unlink(l->path);
 	if (l->fd >= 0)
 		close(l->fd);
 	free(l);

@@ -4,6 +4,7 @@
 #ifndef PGASIDE_LISTENER_H
 #define PGASIDE_LISTENER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -11,23 +12,30 @@
 struct event_base;
 struct listener;
 
-/* A new client; the callee owns the descriptor. */
-typedef void (*listener_fn)(void *owner, int fd);
+struct listener_owner {
+	/* Whether there is room for one more client; when not, accepting rests for a while. */
+	bool (*has_room)(void *arg);
+	/* A new client; the callee owns the descriptor. */
+	void (*on_client)(void *arg, int fd);
+	void *arg;	/* borrowed */
+	bool reuseport; /* others may listen on the same port, or take the place of the socket */
+};
 
 /*
  * Listens on a numeric address or a name (the first address of it), port 0 = any. NULL with `e`
  * saying what cannot be bound and why.
  */
 struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
-	listener_fn on_client, void *owner, struct err *e);
+	const struct listener_owner *owner, struct err *e);
 /* Listens on DIRECTORY/.s.PGSQL.PORT; a socket that nobody listens on any more is replaced. */
 struct listener *listener_new_unix(struct event_base *base, const char *directory, uint16_t port,
-	listener_fn on_client, void *owner, struct err *e);
+	const struct listener_owner *owner, struct err *e);
 /* Says in the log where it listens. */
 void listener_log(const struct listener *l);
 /* The TCP port really bound; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *l);
-/* Closes it, and removes the file of a unix socket. Takes NULL. */
+/* Hands over who has connected meanwhile, closes it, and removes the file of a unix socket, if it
+ * is still ours. Takes NULL. */
 void listener_free(struct listener *l);
 
 #endif

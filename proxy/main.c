@@ -8,9 +8,11 @@
 #include "config.h"
 #include "indexes.h"
 #include "log.h"
+#include "pidfile.h"
 #include "pq.h"
 #include "run.h"
 #include "server.h"
+#include "service.h"
 #include "url.h"
 #include "version.h"
 
@@ -61,7 +63,7 @@ static void print_command_help(bool is_run)
 		      "of its own, on a free port of 127.0.0.1, and ends with COMMAND's exit "
 		      "status.\n"
 		      "The server is the one of DATABASE_URL, unless --upstream names it.\n"
-		      "listen_*, client_tls_* and auth are without effect here.\n"
+		      "listen_*, client_tls_*, auth and pidfile are without effect here.\n"
 		      "\n"
 		      "  --env NAME\n"
 		      "        another variable that holds a URL of the same server (repeatable)\n",
@@ -214,8 +216,10 @@ static struct snapshot *snapshot_of(const struct options *o, struct config *c, s
 
 	if (make_readable(o, &c->upstream, "upstream", e))
 		s = snapshot_new(c, e);
-	if (s)
+	if (s) {
 		set_log(&s->config);
+		service_raise_descriptors(s->config.max_client_conn, config_workers(&s->config));
+	}
 	return s;
 }
 
@@ -257,12 +261,32 @@ static void on_signal(struct server *s, int signo, void *arg)
 	}
 }
 
-static int serve(struct config *c, struct options *o)
+static int serve_with(struct options *o, struct snapshot *snapshot)
 {
 	const struct server_owner owner = {on_signal, load_again, o};
-	struct snapshot *snapshot;
-	struct server *s;
+	const char *path = snapshot->config.pidfile;
+	struct pidfile *pidfile = NULL;
+	struct server *s = NULL;
 	struct err e;
+
+	if (*path)
+		pidfile = pidfile_new(path, &e);
+	if (pidfile || !*path)
+		s = server_new(snapshot, &e);
+	if (s)
+		server_loop(s, &owner);
+	else
+		fail(&e);
+	server_free(s);
+	pidfile_free(pidfile);
+	return s ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int serve(struct config *c, struct options *o)
+{
+	struct snapshot *snapshot;
+	struct err e;
+	int status;
 
 	if (o->argv[o->rest]) {
 		err_set(&e, "F0000", "serve: unexpected word \"%s\"", o->argv[o->rest]);
@@ -273,15 +297,9 @@ static int serve(struct config *c, struct options *o)
 	if (!snapshot)
 		return fail(&e);
 	pq_forget_environment();
-	s = server_new(snapshot, &e);
+	status = serve_with(o, snapshot);
 	snapshot_release(snapshot);
-	if (!s) {
-		fail(&e);
-		return EXIT_FAILURE;
-	}
-	server_loop(s, &owner);
-	server_free(s);
-	return EXIT_SUCCESS;
+	return status;
 }
 
 static int run(struct config *c, const struct options *o)
@@ -298,6 +316,8 @@ static int run(struct config *c, const struct options *o)
 		err_set(&e, "F0000", "run: which command? pgaside run [flags] -- COMMAND ...");
 		return fail(&e);
 	}
+	/* Its socket is for the command, which may be what the service manager waits for. */
+	unsetenv("NOTIFY_SOCKET");
 	return run_command(c, &command);
 }
 

@@ -328,8 +328,6 @@ void relay_update_reading(struct session *s)
 /* What a walk has made due; it may close the session. */
 static void after_walk(struct session *s)
 {
-	struct err e;
-
 	gate_step(s);
 	if (s->up.waiting && s->state == SESSION_RELAY && !gate_is_busy(s) &&
 		!dialogue_is_full(&s->dialogue)) {
@@ -339,11 +337,6 @@ static void after_walk(struct session *s)
 	if (s->client_ended && s->state == SESSION_RELAY && conn_is_broken(s->client)) {
 		session_close(s, "the client closed the connection");
 		return;
-	}
-	if (s->worker->stopping && s->state == SESSION_RELAY && dialogue_is_idle(&s->dialogue) &&
-		s->dialogue.status == 'I' && !gate_is_busy(s)) {
-		err_set(&e, "57P01", "terminating connection due to administrator command");
-		session_fail(s, &e);
 	}
 	relay_update_reading(s);
 }

@@ -11,12 +11,15 @@
 #include "listener.h"
 #include "log.h"
 #include "registry.h"
+#include "service.h"
 #include "snapshot.h"
 #include "worker.h"
 
 #define MAX_LISTENERS 16
 #define MAX_WORKERS 64
 #define N_SIGNALS 4
+/* What a worker takes at most beyond its patience. */
+#define LAST_WORDS_MS 10000u
 
 struct server {
 	struct snapshot *snapshot; /* held: what new sessions begin with */
@@ -40,14 +43,25 @@ const struct config *server_config(const struct server *s)
 	return &s->snapshot->config;
 }
 
-static void on_client(void *owner, int fd)
+static bool has_room(void *arg)
 {
-	struct server *s = owner;
+	struct server *s = arg;
+
+	return service_has_descriptors(atomic_load(&s->shared.clients), s->n_workers);
+}
+
+/* It counts from here on, so that a burst does not get more in than there is room for. */
+static void on_client(void *arg, int fd)
+{
+	struct server *s = arg;
 	struct worker_message m = {.kind = WORKER_ACCEPT, .fd = fd};
 	struct worker *w = s->workers[s->next_worker++ % s->n_workers];
 
-	if (!worker_post(w, &m))
-		close(fd);
+	atomic_fetch_add(&s->shared.clients, 1);
+	if (worker_post(w, &m))
+		return;
+	atomic_fetch_sub(&s->shared.clients, 1);
+	close(fd);
 }
 
 static bool keep_listener(struct server *s, struct listener *l)
@@ -60,6 +74,7 @@ static bool keep_listener(struct server *s, struct listener *l)
 static bool listen_on_addresses(struct server *s, struct err *e)
 {
 	const struct config *c = server_config(s);
+	const struct listener_owner owner = {has_room, on_client, s, c->so_reuseport};
 	const char *at = c->listen_addr;
 	char address[256];
 
@@ -71,7 +86,7 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 		memcpy(address, at, len);
 		address[len] = '\0';
 		if (!keep_listener(
-			    s, listener_new_tcp(s->base, address, c->listen_port, on_client, s, e)))
+			    s, listener_new_tcp(s->base, address, c->listen_port, &owner, e)))
 			return false;
 		at += len;
 		at += strspn(at, ", ");
@@ -81,7 +96,7 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 	/* The socket's name has the port that TCP got, which may have been any free one. */
 	return keep_listener(
 		s, listener_new_unix(s->base, c->unix_socket_dir,
-			   server_port(s) ? server_port(s) : c->listen_port, on_client, s, e));
+			   server_port(s) ? server_port(s) : c->listen_port, &owner, e));
 }
 
 static void on_worker_ended(int fd, short what, void *arg);
@@ -187,6 +202,7 @@ void server_stop(struct server *s, unsigned grace_ms)
 	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = grace_ms};
 
 	s->stopping = true;
+	service_stopping(grace_ms + server_config(s)->cleanup_timeout_ms + LAST_WORDS_MS);
 	stop_listening(s);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_post(s->workers[i], &m);
@@ -207,6 +223,7 @@ static void on_worker_ended(int fd, short what, void *arg)
 void server_loop(struct server *s, const struct server_owner *owner)
 {
 	s->owner = *owner;
+	service_ready();
 	event_base_loop(s->base, 0);
 }
 
@@ -239,10 +256,13 @@ static struct snapshot *load(struct server *s, struct err *e)
 
 bool server_reload(struct server *s, struct err *e)
 {
-	struct snapshot *next = load(s, e);
+	struct snapshot *next;
 	char quoted[1024];
 
+	service_reloading();
+	next = load(s, e);
 	if (!next) {
+		service_ready();
 		log_event(LOG_LEVEL_ERROR, "reload_failed", "reason=%s",
 			log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
 		return false;
@@ -251,6 +271,7 @@ bool server_reload(struct server *s, struct err *e)
 	snapshot_release(s->snapshot);
 	s->snapshot = next;
 	hand_out(s);
+	service_ready();
 	log_event(LOG_LEVEL_INFO, "reloaded", "workers=%u", s->n_workers);
 	return true;
 }

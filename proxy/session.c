@@ -144,7 +144,7 @@ void session_fail(struct session *s, const struct err *e)
 	if (s->state == SESSION_CLOSED)
 		return;
 	/* In the middle of a message of the server these bytes would be taken for its own. */
-	if (s->down.passing == 0) {
+	if (s->down.passing == 0 && !s->down.raw) {
 		bytes_init(&message, 64u * 1024);
 		message_put_report(&message, &report);
 		session_tell(s, &message);
@@ -237,17 +237,25 @@ static bool prepare(struct session *s, int fd)
 	bytes_init(&s->password, 65536);
 	bytes_init(&s->key, 512);
 	s->aside = config->aside;
+	s->passed_before = UINT64_MAX;
 	return s->client && s->timer;
 }
 
-static void refuse_if_full(struct session *s)
+void session_refuse_full(struct session *s)
 {
-	struct err e;
+	session_refuse(s, "53300", "no more connections allowed (max_client_conn)");
+}
 
-	if (atomic_load(&s->worker->shared->clients) <= s->snapshot->config.max_client_conn)
-		return;
-	err_set(&e, "53300", "no more connections allowed (max_client_conn)");
-	session_fail(s, &e);
+/* Somebody above the limit may still want to cancel: that is known when it has said so. As many
+ * again may wait for that, as with PostgreSQL. */
+static void look_if_full(struct session *s)
+{
+	unsigned clients = atomic_load(&s->worker->shared->clients);
+	unsigned most = s->snapshot->config.max_client_conn;
+
+	s->surplus = clients > most;
+	if (clients > 2 * most)
+		session_refuse_full(s);
 }
 
 void session_accept(struct worker *w, int fd)
@@ -258,6 +266,7 @@ void session_accept(struct worker *w, int fd)
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (!s) {
+		atomic_fetch_sub(&w->shared->clients, 1);
 		conn_free(conn_new(w->base, fd, NULL, NULL));
 		return;
 	}
@@ -265,7 +274,6 @@ void session_accept(struct worker *w, int fd)
 	s->snapshot = snapshot_hold(w->snapshot);
 	s->id = atomic_fetch_add(&w->shared->last_session, 1) + 1;
 	s->started_ms = timer_now_ms();
-	atomic_fetch_add(&w->shared->clients, 1);
 	add_to_worker(s);
 	if (!prepare(s, fd)) {
 		free_session(s);
@@ -274,7 +282,7 @@ void session_accept(struct worker *w, int fd)
 	conn_set_tcp_options(s->client, &tcp);
 	if (config->client_login_timeout_ms > 0)
 		timer_start(s->timer, config->client_login_timeout_ms);
-	refuse_if_full(s);
+	look_if_full(s);
 }
 
 void session_cancel(struct worker *w, uint64_t id)
@@ -287,11 +295,34 @@ void session_cancel(struct worker *w, uint64_t id)
 	}
 }
 
-/* In a transaction, or waiting for an answer: it may finish within shutdown_timeout. */
+/* In a transaction, waiting for an answer, or logging in: it may finish within shutdown_timeout. */
 static bool is_at_work(const struct session *s)
 {
-	return s->state == SESSION_RELAY &&
-	       (gate_is_busy(s) || !dialogue_is_idle(&s->dialogue) || s->dialogue.status != 'I');
+	switch (s->state) {
+	case SESSION_STARTUP:
+	case SESSION_PASSWORD:
+		return timer_now_ms() - s->started_ms < SESSION_DRAIN_MS;
+	case SESSION_CONNECTING:
+	case SESSION_LOGIN:
+	case SESSION_CANCEL:
+		return true;
+	case SESSION_RELAY:
+		return gate_is_busy(s) || !dialogue_is_idle(&s->dialogue) ||
+		       s->dialogue.status != 'I';
+	case SESSION_CLOSED:
+		return false;
+	}
+	return false;
+}
+
+/* Nothing has passed since it was last asked. */
+static bool was_silent(struct session *s)
+{
+	uint64_t passed = s->up.total + s->down.total;
+	bool silent = s->passed_before == passed;
+
+	s->passed_before = passed;
+	return silent;
 }
 
 void session_stop_all(struct worker *w, bool at_once)
@@ -302,7 +333,7 @@ void session_stop_all(struct worker *w, bool at_once)
 	err_set(&e, "57P01", "terminating connection due to administrator command");
 	for (struct session *s = w->sessions; s; s = next) {
 		next = s->next;
-		if (at_once || !is_at_work(s))
+		if (at_once || (was_silent(s) && !is_at_work(s)))
 			session_fail(s, &e);
 	}
 	if (at_once)

@@ -16,10 +16,12 @@ void session_accept(struct worker *w, int fd);
 /* A CancelRequest for this session has arrived; one that is gone meanwhile is ignored. */
 void session_cancel(struct worker *w, uint64_t id);
 /*
- * The worker is to end: sessions that do nothing are closed with 57P01, and the others as soon as
- * their transaction has ended; with `at_once` all are closed now, and their asides are cancelled
- * and cleaned up.
+ * The worker is to end: closes with 57P01 each session that is in no transaction and has been
+ * silent since the last call, so that a tool between two transactions is not cut off. To be called
+ * every SESSION_DRAIN_MS. With `at_once` all are closed now, and their asides are cancelled and
+ * cleaned up.
  */
+#define SESSION_DRAIN_MS 500u
 void session_stop_all(struct worker *w, bool at_once);
 
 #endif

@@ -67,12 +67,14 @@ struct session {
 	struct bytes key;	   /* owned: the body of BackendKeyData, in the registry */
 	struct sql_dialect dialect;
 	unsigned tls_requests; /* SSLRequest and GSSENCRequest seen: once each */
+	bool surplus;	       /* above max_client_conn: may only cancel */
 	bool aside;	       /* asides are on for this session */
 	bool client_ended;     /* it sends nothing more, but waits for answers */
 	bool refused;	       /* the server has said why it ends the log-in */
 	bool replication;      /* passes through uninspected */
 	bool discarding;       /* the server would skip to Sync: so do we */
 	uint64_t started_ms;
+	uint64_t passed_before; /* bytes, when it was last looked whether it does anything */
 };
 
 /* Moves to a state that the diagram allows; asserts that. */
@@ -85,6 +87,8 @@ void session_close(struct session *s, const char *why);
 void session_fail(struct session *s, const struct err *report);
 /* The same in one call. */
 void session_refuse(struct session *s, const char *sqlstate, const char *text);
+/* The same for a client above max_client_conn. */
+void session_refuse_full(struct session *s);
 /* Sends to the client. */
 void session_tell(struct session *s, const struct bytes *message);
 

@@ -175,6 +175,10 @@ static void on_startup_message(struct session *s, struct slice packet)
 		session_refuse(s, "28000", "this port requires TLS (client_tls_sslmode)");
 		return;
 	}
+	if (s->surplus) {
+		session_refuse_full(s);
+		return;
+	}
 	bytes_put_slice(&s->startup, packet);
 	login_begin(s);
 }

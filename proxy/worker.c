@@ -22,7 +22,9 @@ struct thread {
 	int inbox[2]; /* a pipe: a message is one atomic write */
 	struct event *inbox_event;
 	struct timer *grace;
-	struct timer *last; /* the end of patience with clean-ups */
+	struct timer *drain; /* the next look for sessions that do nothing */
+	uint64_t end_ms;     /* of the patience, when stopping */
+	struct timer *last;  /* the end of patience with clean-ups */
 };
 
 #define LAST_WORDS_MS 1000u
@@ -83,6 +85,8 @@ static void on_last(void *arg)
 
 static void stop_at_once(struct thread *t)
 {
+	timer_stop(t->grace);
+	timer_stop(t->drain);
 	timer_start(t->last, t->worker.snapshot->config.cleanup_timeout_ms + LAST_WORDS_MS);
 	session_stop_all(&t->worker, true);
 }
@@ -93,12 +97,26 @@ static void on_grace_over(void *arg)
 	worker_check_end(&((struct thread *)arg)->worker);
 }
 
+static void drain(void *arg)
+{
+	struct thread *t = arg;
+
+	session_stop_all(&t->worker, false);
+	timer_start(t->drain, SESSION_DRAIN_MS);
+}
+
+/* Whoever says it a second time may shorten the patience, not renew it. */
 static void stop(struct thread *t, unsigned grace_ms)
 {
+	uint64_t end_ms = timer_now_ms() + grace_ms;
+
+	if (t->worker.stopping && end_ms >= t->end_ms)
+		return;
 	t->worker.stopping = true;
+	t->end_ms = end_ms;
 	if (grace_ms > 0) {
-		session_stop_all(&t->worker, false);
 		timer_start(t->grace, grace_ms);
+		drain(t);
 	} else {
 		stop_at_once(t);
 	}
@@ -203,13 +221,16 @@ static bool prepare(struct thread *t)
 		return false;
 	t->inbox_event = event_new(w->base, t->inbox[0], EV_READ | EV_PERSIST, on_inbox, t);
 	t->grace = timer_new(w->base, on_grace_over, t);
+	t->drain = timer_new(w->base, drain, t);
 	t->last = timer_new(w->base, on_last, w);
-	return t->inbox_event && t->grace && t->last && event_add(t->inbox_event, NULL) == 0;
+	return t->inbox_event && t->grace && t->drain && t->last &&
+	       event_add(t->inbox_event, NULL) == 0;
 }
 
 static void release(struct thread *t)
 {
 	timer_free(t->grace);
+	timer_free(t->drain);
 	timer_free(t->last);
 	if (t->inbox_event)
 		event_free(t->inbox_event);

@@ -26,8 +26,9 @@ struct aside;
 /* What all workers share; made before the first and freed after the last. All borrowed. */
 struct shared {
 	struct registry *registry;
-	int ended_fd; /* a pipe's end: each thread writes one byte to it as its last act */
-	atomic_uint clients;
+	int ended_fd;	     /* a pipe's end: each thread writes one byte to it as its last act */
+	atomic_uint clients; /* sockets of clients: counted when accepted, until their sessions are
+				freed */
 	atomic_uint owed_failures; /* transactions that committed, and what they owed failed */
 	atomic_ullong last_session;
 };

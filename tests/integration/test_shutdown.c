@@ -2,6 +2,7 @@
  * SIGTERM lets what is under way finish within shutdown_timeout; SIGINT does not. Either way every
  * client hears of it, and nothing is left on the server.
  */
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -62,6 +63,40 @@ static void sigterm_lets_a_transaction_finish(void **state)
 	assert_string_equal(wire_answers(w, 1), "E(57P01) EOF");
 	assert_int_equal(proxy_wait(p), 0);
 	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "1");
+}
+
+/* A migration tool has one transaction for each file. */
+static void sigterm_does_not_cut_off_who_is_between_two_transactions(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), NULL);
+	struct wire *w = wire_login(p->port, NULL);
+
+	(void)state;
+	assert_int_equal(kill(p->pid, SIGTERM), 0);
+	for (int i = 0; i < 5; i++) {
+		assert_string_equal(say(w, "BEGIN"), "C(BEGIN) Z:T");
+		assert_string_equal(say(w, "INSERT INTO t VALUES (4711)"), "C(INSERT 0 1) Z:T");
+		assert_string_equal(say(w, "COMMIT"), "C(COMMIT) Z:I");
+	}
+	assert_string_equal(wire_answers(w, 1), "E(57P01) EOF");
+	assert_int_equal(proxy_wait(p), 0);
+	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "5");
+}
+
+static void a_second_sigterm_does_not_renew_the_patience(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--shutdown-timeout", "2s", NULL);
+	struct wire *w = wire_login(p->port, NULL);
+	uint64_t begin = patience_now_ms();
+
+	(void)state;
+	assert_string_equal(say(w, "BEGIN"), "C(BEGIN) Z:T");
+	while (proxy_is_alive(p) && patience_now_ms() - begin < PATIENCE_MS) {
+		kill(p->pid, SIGTERM);
+		poll(NULL, 0, 100);
+	}
+	assert_int_equal(proxy_wait(p), 0);
+	assert_in_range(patience_now_ms() - begin, 1900, PATIENCE_MS - 1);
 }
 
 static void after_sigterm_nobody_gets_in(void **state)
@@ -214,6 +249,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(sigterm_ends_idle_sessions_with_a_word),
 		CASE(sigterm_lets_a_transaction_finish),
+		CASE(sigterm_does_not_cut_off_who_is_between_two_transactions),
+		CASE(a_second_sigterm_does_not_renew_the_patience),
 		CASE(after_sigterm_nobody_gets_in),
 		CASE(a_transaction_has_no_longer_than_shutdown_timeout),
 		CASE(sigint_ends_everything_at_once),

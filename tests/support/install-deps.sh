@@ -3,7 +3,8 @@
 # Says nothing when all are there. Needs root or sudo only when something is missing.
 set -euo pipefail
 
-packages=(gcc libc6-dev make pkg-config libevent-dev libssl-dev libpq-dev libinih-dev libidn-dev)
+packages=(gcc libc6-dev make pkg-config libevent-dev libssl-dev libpq-dev libinih-dev libidn-dev
+	libsystemd-dev)
 demo=(postgresql-15 postgresql-client-15 openssl nodejs npm ca-certificates)
 test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-tidy
 	libclang-rt-14-dev cppcheck shellcheck python3 python3-psycopg python3-psycopg2
