@@ -236,6 +236,36 @@ static void a_successor_takes_over_and_nobody_is_lost(void **state)
 	tell("DROP TABLE taken_over");
 }
 
+/* pgbench, with a connection for each statement, all the while. It ends with 0 if none failed. */
+static void client_after_client_sees_no_gap(void **state)
+{
+	const char *script = cluster_file(&cluster, "select.sql");
+	struct proxy *p = proxy_start(fixture_url(""), "--so-reuseport", "on", "--log-connections",
+		"off", "--log-disconnections", "off", NULL);
+	char command[1024];
+	int port = p->port;
+	FILE *bench;
+
+	(void)state;
+	cluster_shell("echo 'SELECT 1' > %s", script);
+	snprintf(command, sizeof(command),
+		"PGPASSWORD=secret pgbench -n -C -c 4 -T 6 -f %s -h 127.0.0.1 -p %d -U app app >%s "
+		"2>&1",
+		script, port, cluster_file(&cluster, "bench"));
+	bench = popen(command, "r");
+	assert_non_null(bench);
+	for (int i = 0; i < 5; i++) {
+		struct proxy *next = proxy_start(fixture_url(""), "--so-reuseport", "on",
+			"--log-connections", "off", "--log-disconnections", "off", "--listen-port",
+			number(port), NULL);
+
+		assert_int_equal(proxy_stop(p, SIGTERM), 0);
+		p = next;
+	}
+	assert_int_equal(pclose(bench), 0);
+	cluster_shell("! grep -i 'fatal\\|error' %s", cluster_file(&cluster, "bench"));
+}
+
 static void without_so_reuseport_the_port_is_taken(void **state)
 {
 	(void)state;
@@ -461,6 +491,7 @@ int main(void)
 		TEST(systemd_is_told_of_every_change),
 		TEST(the_command_of_run_has_the_service_manager_to_itself),
 		TEST(a_successor_takes_over_and_nobody_is_lost),
+		TEST(client_after_client_sees_no_gap),
 		TEST(without_so_reuseport_the_port_is_taken),
 		TEST(a_successor_takes_over_a_unix_socket),
 		TEST(a_socket_in_use_is_not_taken_and_a_dead_one_is_replaced),
