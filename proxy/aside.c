@@ -45,6 +45,9 @@ void aside_enter(struct aside *a, enum aside_state state)
 	log_event(LOG_LEVEL_DEBUG, "aside_state", "session=%llu from=%s to=%s",
 		(unsigned long long)a->session, states[a->state].name, states[state].name);
 	a->state = state;
+	a->job.seen.state = states[state].name;
+	a->job.seen.aside_pid = a->aside_pid;
+	stats_aside_show(a->worker->shared->stats, &a->job.seen);
 }
 
 static void init_job(struct aside_job *j)
@@ -58,8 +61,11 @@ static void init_job(struct aside_job *j)
 	j->started_ms = timer_now_ms();
 }
 
-static void release_job(struct aside_job *j)
+static void release_job(struct aside *a)
 {
+	struct aside_job *j = &a->job;
+
+	stats_aside_gone(a->worker->shared->stats, j->seen.id);
 	bytes_release(&j->text);
 	bytes_release(&j->path);
 	bytes_release(&j->name);
@@ -78,7 +84,7 @@ static void free_aside(void *arg)
 	pq_close(a->watch);
 	timer_free(a->watch_timer);
 	timer_free(a->limit_timer);
-	release_job(&a->job);
+	release_job(a);
 	target_release(&a->target);
 	free(a);
 	worker_check_end(w);
@@ -95,24 +101,36 @@ static void end(struct aside *a)
 	worker_defer(a->worker, free_aside, a);
 }
 
-static void log_outcome(const struct aside *a, enum aside_result result)
+static void log_outcome(const struct aside *a, struct slice message)
 {
-	static const char *const words[] = {[ASIDE_DONE] = "done",
-		[ASIDE_FAILED] = "failed",
-		[ASIDE_NOT_NOW] = "in_the_way",
-		[ASIDE_INVISIBLE] = "invisible"};
-	static const char *const modes[] = {
-		[ASIDE_NOW] = "now", [ASIDE_OWED] = "at_commit", [ASIDE_UNDO] = "undo"};
-	struct slice message = slice_str("");
+	const struct stats_aside *seen = &a->job.seen;
 	char quoted[400];
 
-	error_field(bytes_view(&a->job.error), 'M', &message);
-	log_event(result == ASIDE_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "aside_end",
+	log_event(seen->outcome == STATS_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "aside_end",
 		"session=%llu placement=%s outcome=%s duration_ms=%llu sqlstate=%s reason=%s",
-		(unsigned long long)a->session, modes[a->job.mode], words[result],
-		(unsigned long long)(timer_now_ms() - a->job.started_ms), a->job.sqlstate,
+		(unsigned long long)a->session, stats_placement_names[seen->placement],
+		stats_outcome_names[seen->outcome], (unsigned long long)seen->duration_ms,
+		a->job.sqlstate,
 		log_quote(
 			quoted, sizeof(quoted), (const char *)message.data, (unsigned)message.len));
+}
+
+/* Into the log, and to those who look from outside. */
+static void publish_outcome(struct aside *a, enum aside_result result)
+{
+	struct stats *stats = a->worker->shared->stats;
+	struct stats_aside *seen = &a->job.seen;
+	struct slice message = slice_str("");
+
+	error_field(bytes_view(&a->job.error), 'M', &message);
+	seen->told = true;
+	seen->outcome = (enum stats_outcome)result;
+	seen->duration_ms = timer_now_ms() - seen->started_ms;
+	memcpy(seen->sqlstate, a->job.sqlstate, sizeof(seen->sqlstate));
+	stats_copy_text(seen->reason, sizeof(seen->reason), message);
+	log_outcome(a, message);
+	stats_aside_told(stats, seen);
+	stats_aside_show(stats, seen);
 }
 
 void aside_tell(struct aside *a, enum aside_result result, enum placement_obstacle obstacle)
@@ -127,7 +145,7 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 		outcome.made = a->job.made;
 	outcome.condemned = a->job.for_later;
 	outcome.n_condemned = a->job.n_for_later;
-	log_outcome(a, result);
+	publish_outcome(a, result);
 	if (a->owner)
 		a->events.done(a->owner, &outcome);
 	/* An owner that has not given another statement is not to be called again. */
@@ -288,6 +306,33 @@ static void copy_statement(struct aside_job *j, const struct aside_request *r)
 	j->statement.aside.n_blanks = 0;
 }
 
+/* What others may see of the statement from here on. */
+static void describe(struct aside *a)
+{
+	struct aside_job *j = &a->job;
+	struct stats_aside *seen = &j->seen;
+
+	seen->id = stats_next_aside(a->worker->shared->stats);
+	seen->session = a->session;
+	seen->placement = (enum stats_placement)j->mode;
+	seen->kind = stats_statement_of(j->statement.kind);
+	seen->state = states[a->state].name;
+	seen->server_pid = a->server_pid;
+	seen->started_ms = j->started_ms;
+	seen->started_at = time(NULL);
+	seen->progress.percent = PROGRESS_NO_PERCENT;
+	seen->progress.unit = "";
+	stats_copy_text(seen->user, sizeof(seen->user), slice_str(a->target.user));
+	stats_copy_text(seen->database, sizeof(seen->database), slice_str(a->target.database));
+	if (j->mode == ASIDE_UNDO)
+		snprintf(seen->statement, sizeof(seen->statement),
+			"DROP INDEX CONCURRENTLY (OID %u)", j->wanted_index);
+	else
+		stats_copy_text(seen->statement, sizeof(seen->statement), j->statement.text);
+	j->progress_logged_ms = j->progress_notified_ms = j->started_ms;
+	stats_aside_show(a->worker->shared->stats, seen);
+}
+
 static bool take_request(struct aside *a, const struct aside_request *r)
 {
 	struct aside_job *j = &a->job;
@@ -306,6 +351,7 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	}
 	bytes_put_slice(&j->settings, r->settings);
 	copy_statement(j, r);
+	describe(a);
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
@@ -353,7 +399,7 @@ bool aside_next(struct aside *a, const struct aside_request *request)
 	if (a->state != ASIDE_TOLD || a->cancelled || !pq_is_connected(a->aside) ||
 		!pq_is_connected(a->watch))
 		return false;
-	release_job(&a->job);
+	release_job(a);
 	a->again = take_request(a, request);
 	return a->again;
 }

@@ -48,7 +48,8 @@ static void try_again(struct aside *a)
 	struct aside_job *j = &a->job;
 	unsigned pause = RETRY_MS << j->tries;
 
-	j->tries++;
+	j->seen.tries = ++j->tries;
+	stats_count(a->worker->shared->stats, STATS_RETRIES);
 	j->hold = false;
 	j->in_the_way = false;
 	j->building = 0;
@@ -362,6 +363,8 @@ static void on_dropped(void *owner, const struct pq_result *r)
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
 		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
+	if (r->ok)
+		stats_count(a->worker->shared->stats, STATS_LEFTOVERS_DROPPED);
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
 	} else if (!r->ok && a->job.clean_later) {

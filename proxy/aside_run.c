@@ -60,6 +60,8 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	log_event(r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "leftover_dropped",
 		"session=%llu index=%u ok=%s sqlstate=%s", (unsigned long long)a->session,
 		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
+	if (r->ok)
+		stats_count(a->worker->shared->stats, STATS_LEFTOVERS_DROPPED);
 	if (!r->ok && j->in_the_way) {
 		j->in_the_way = false;
 		aside_drop_later(a);
@@ -117,8 +119,6 @@ void aside_run(struct aside *a)
 
 static void run_statement(struct aside *a)
 {
-	static const char *const modes[] = {
-		[ASIDE_NOW] = "now", [ASIDE_OWED] = "at_commit", [ASIDE_UNDO] = "undo"};
 	struct slice text = a->job.statement.text;
 	char quoted[700], database[140];
 
@@ -128,7 +128,7 @@ static void run_statement(struct aside *a)
 		(unsigned long long)a->session,
 		log_quote(database, sizeof(database), a->target.database,
 			(unsigned)strlen(a->target.database)),
-		modes[a->job.mode], a->server_pid, a->aside_pid,
+		stats_placement_names[a->job.seen.placement], a->server_pid, a->aside_pid,
 		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
 	pq_limit(a->aside, 0);
 	pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);

@@ -52,6 +52,11 @@ static bool find_setting(const struct bytes *list, const char *wanted, struct sl
 	return false;
 }
 
+bool aside_setting(const struct aside *a, const char *name, struct slice *value)
+{
+	return find_setting(&a->job.settings, name, value);
+}
+
 static void put_setting(struct bytes *list, struct slice name, struct slice value)
 {
 	bytes_put_slice(list, name);

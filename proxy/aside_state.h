@@ -9,6 +9,7 @@
 #include "err.h"
 #include "index_drop.h"
 #include "pq.h"
+#include "stats.h"
 #include "target.h"
 #include "worker.h"
 
@@ -88,6 +89,10 @@ struct aside_job {
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
 	uint64_t told_blocker_ms;
+	uint64_t progress_ms; /* when it was last shown, logged, told to the client */
+	uint64_t progress_logged_ms;
+	uint64_t progress_notified_ms;
+	struct stats_aside seen; /* what others may see of it */
 	struct bytes error; /* owned: the body of the ErrorResponse to report; empty = success */
 	char sqlstate[6];   /* of that */
 	uint32_t leftovers[ASIDE_MAX_LEFTOVERS]; /* OIDs still to be dropped, the last first */
@@ -161,6 +166,29 @@ void aside_tell_early(struct aside *a);
 void aside_clean_up_is_late(struct aside *a);
 /* aside_clean.c: the connection was lost: another one, soon. */
 void aside_clean_up_elsewhere(struct aside *a);
+
+/* aside_settings.c: what the server connection has; false when it was not captured. */
+bool aside_setting(const struct aside *a, const char *name, struct slice *value);
+
+/* What the watch connection asks. */
+enum watch_column {
+	WATCH_OWN,	/* the client's backend is in the chain of those who block the aside */
+	WATCH_WAITS,	/* anybody is */
+	WATCH_INDEX,	/* OID of the index being built */
+	WATCH_BLOCKERS, /* who blocks it directly */
+	WATCH_AT_WORK,	/* our own process is */
+	WATCH_PHASE,	/* and the rest of pg_stat_progress_create_index */
+	WATCH_COMMAND,
+	WATCH_LOCKERS_TOTAL,
+	WATCH_LOCKERS_DONE,
+	WATCH_BLOCKS_TOTAL,
+	WATCH_BLOCKS_DONE,
+	WATCH_TUPLES_TOTAL,
+	WATCH_TUPLES_DONE,
+};
+
+/* aside_progress.c: tells of a row of that, at most once a second. */
+void aside_progress_note(struct aside *a, const struct pq_result *r);
 
 /* aside_watch.c */
 bool aside_watch_open(struct aside *a);

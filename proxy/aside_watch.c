@@ -23,19 +23,21 @@
  */
 #define LOST_MS 20000u
 
-/* One row: is the client's backend in the chain, is anybody, the index being built, who blocks
- * directly, is our own process at work. */
+/* One row; columns: see enum watch_column. */
 static const char watch_sql[] =
 	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
 	"UNION SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) FROM b WHERE b.pid <> "
 	"0) "
-	"SELECT pg_catalog.bool_or(pid = $2::int), pg_catalog.count(*) > 0, "
-	"(SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid = $1), "
+	"SELECT w.own, w.waits, p.index_relid, w.who, w.at_work, p.phase, p.command, "
+	"p.lockers_total, "
+	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done FROM "
+	"(SELECT pg_catalog.bool_or(pid = $2::int) AS own, pg_catalog.count(*) > 0 AS waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
 	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
-	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))), "
+	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))) AS who, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 "
-	"AND a.state IS DISTINCT FROM 'idle') FROM b";
+	"AND a.state IS DISTINCT FROM 'idle') AS at_work FROM b) w "
+	"LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = $1";
 
 static void look(void *arg);
 
@@ -181,17 +183,18 @@ static void on_looked(void *owner, const struct pq_result *r)
 	if (!a->watching)
 		return;
 	if (r->ok && r->n_rows == 1) {
-		if (aside_oid(pq_value(r, 0, 2)) != 0 && a->state == ASIDE_RUNNING)
-			a->job.building = aside_oid(pq_value(r, 0, 2));
-		if (is_true(pq_value(r, 0, 1)))
-			tell_blocker(a, pq_value(r, 0, 3));
+		if (aside_oid(pq_value(r, 0, WATCH_INDEX)) != 0 && a->state == ASIDE_RUNNING)
+			a->job.building = aside_oid(pq_value(r, 0, WATCH_INDEX));
+		if (is_true(pq_value(r, 0, WATCH_WAITS)))
+			tell_blocker(a, pq_value(r, 0, WATCH_BLOCKERS));
 		else
 			a->job.blocked_since_ms = 0;
-		if (answer_is_lost(a, is_true(pq_value(r, 0, 4)))) {
+		aside_progress_note(a, r);
+		if (answer_is_lost(a, is_true(pq_value(r, 0, WATCH_AT_WORK)))) {
 			give_up_answer(a);
 			return;
 		}
-		if (is_true(pq_value(r, 0, 0)) && !a->job.told) {
+		if (is_true(pq_value(r, 0, WATCH_OWN)) && !a->job.told) {
 			on_deadlock(a);
 			return;
 		}

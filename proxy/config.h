@@ -85,6 +85,7 @@ struct config {
 	unsigned aside_retries;
 	unsigned undo_timeout_ms;
 	enum config_notify notify;
+	unsigned progress_interval_ms;	     /* 0 = no NOTICE about it */
 	unsigned aside_lock_timeout_ms;	     /* 0 = inherit */
 	unsigned aside_statement_timeout_ms; /* 0 = inherit */
 	unsigned cleanup_timeout_ms;

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -494,6 +496,24 @@ bool conn_is_local(const struct conn *c)
 	default:
 		return false;
 	}
+}
+
+const char *conn_peer(const struct conn *c, char *out, size_t size)
+{
+	struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(peer);
+	char host[INET6_ADDRSTRLEN + 16], port[8];
+
+	out[0] = '\0';
+	if (getpeername(c->fd, (struct sockaddr *)&peer, &len) != 0)
+		return out;
+	if (peer.ss_family == AF_UNIX)
+		snprintf(out, size, "unix");
+	else if (getnameinfo((struct sockaddr *)&peer, len, host, sizeof(host), port, sizeof(port),
+			 NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		snprintf(out, size, "%s%s%s:%s", strchr(host, ':') ? "[" : "", host,
+			strchr(host, ':') ? "]" : "", port);
+	return out;
 }
 
 int conn_fd(const struct conn *c)

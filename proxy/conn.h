@@ -95,6 +95,8 @@ bool conn_is_broken(const struct conn *c);
 bool conn_is_unix(const struct conn *c);
 /* Loopback address or unix socket. */
 bool conn_is_local(const struct conn *c);
+/* The peer's address and port, "unix" for a unix socket, "" when it is not known. Returns `out`. */
+const char *conn_peer(const struct conn *c, char *out, size_t size);
 int conn_fd(const struct conn *c);
 /* Why the last operation failed, in words. */
 const char *conn_error(const struct conn *c);

@@ -8,6 +8,8 @@
 #ifndef PGASIDE_FLOW_H
 #define PGASIDE_FLOW_H
 
+#include <stdatomic.h>
+
 #include "bytes.h"
 #include "conn.h"
 #include "frame.h"
@@ -43,7 +45,7 @@ struct flow {
 	struct bytes substitute; /* owned: what FLOW_REPLACE sends */
 	uint64_t passing;	 /* bytes still to come of a message that is forwarded */
 	uint64_t skipping;	 /* the same of one that is dropped */
-	uint64_t total;		 /* bytes read, ever */
+	atomic_ullong total;	 /* bytes read, ever; others may look */
 	bool raw;		 /* forward everything unread */
 	bool eager; /* send what passes before a message is handed over: its handler may speak, too
 		     */

@@ -36,6 +36,15 @@ static const struct {
 	[GATE_SETTLING] = {"settling", TO(GATE_KEEPING)},
 };
 
+/* Others may see what is owed; that changes only while the gate is closed. */
+static void show_owed(struct session *s)
+{
+	if (!s->ledger.owed && !s->gate->owes)
+		return;
+	stats_owe(s->worker->shared->stats, s->id, false, &s->ledger);
+	s->gate->owes = s->ledger.owed != NULL;
+}
+
 void gate_enter(struct session *s, enum gate_state state)
 {
 	struct gate *g = s->gate;
@@ -48,6 +57,7 @@ void gate_enter(struct session *s, enum gate_state state)
 	g->state = state;
 	if (state != GATE_OPEN)
 		return;
+	show_owed(s);
 	timer_stop(g->timer);
 	bytes_release(&g->settings);
 	bytes_release(&g->head);

@@ -39,6 +39,7 @@ static void put_in_ledger(struct session *s)
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
 	if (ledger_has_condemned(&s->ledger, g->found.index))
 		e->condemned = g->found.index;
+	stats_count(s->worker->shared->stats, STATS_OWED_TOTAL);
 	log_event(LOG_LEVEL_INFO, "aside_owed",
 		"session=%llu placement=at_commit reason=\"the transaction %s\" statement=%s",
 		(unsigned long long)s->id,

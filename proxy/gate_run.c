@@ -181,6 +181,7 @@ static void run_inline(struct session *s, const char *why)
 	}
 	log_event(LOG_LEVEL_INFO, "aside_inline", "session=%llu placement=inline reason=\"%s\"",
 		(unsigned long long)s->id, why);
+	stats_count_inline(s->worker->shared->stats, g->unit.kind);
 	if (g->extended)
 		send_plain_execute(s);
 	else

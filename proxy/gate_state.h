@@ -82,6 +82,7 @@ struct gate {
 	struct aside *aside;	       /* owned until it has told its outcome */
 	struct settlement *settlement; /* owned until it is done */
 	bool commit_sent;	       /* and not answered yet */
+	bool owes;		       /* as others see it */
 	struct upstream_job *finding;  /* owned while it runs: where aside_upstream is */
 	struct target target;	       /* owned; user NULL until needed */
 	struct timer *undo_timer;      /* owned */

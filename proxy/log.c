@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,10 @@ static const char *const level_names[] = {
 
 static atomic_int highest = LOG_LEVEL_INFO;
 static atomic_bool as_json, with_time, with_priority;
+static atomic_bool status_line;
+
+/* "Erase from here to the end of the screen." */
+#define WIPE "\x1b[J"
 
 bool log_level_from_name(const char *name, enum log_level *level)
 {
@@ -43,6 +48,16 @@ bool log_level_from_name(const char *name, enum log_level *level)
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&highest, (int)level, memory_order_relaxed);
+}
+
+void log_set_status_line(bool shown)
+{
+	atomic_store_explicit(&status_line, shown, memory_order_relaxed);
+}
+
+bool log_has_status_line(void)
+{
+	return atomic_load_explicit(&status_line, memory_order_relaxed);
 }
 
 bool log_enabled(enum log_level level)
@@ -114,12 +129,15 @@ static size_t cut_line(char *line)
 	return len;
 }
 
-static void write_line(const char *line, size_t len)
+static void write_line(char *line, size_t len)
 {
+	static char wipe[] = WIPE;
+	struct iovec pieces[] = {{wipe, sizeof(wipe) - 1}, {line, len}};
+	bool both = log_has_status_line();
 	ssize_t n;
 
 	do {
-		n = write(STDERR_FILENO, line, len);
+		n = writev(STDERR_FILENO, both ? pieces : pieces + 1, both ? 2 : 1);
 	} while (n < 0 && errno == EINTR);
 }
 

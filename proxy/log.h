@@ -47,6 +47,13 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
+ * While a status line stands below the cursor of the terminal that is our standard error, a line of
+ * the log wipes it first; whoever draws it will draw it again (status_line.h).
+ */
+void log_set_status_line(bool shown);
+bool log_has_status_line(void);
+
+/*
  * `text` in quotes, and cut to fit `size` (at least 8), which then shows as `..."`. Quotes and
  * backslashes get a backslash, line ends and tabs become \n, \r, \t, other control characters and
  * what is not UTF-8 \xNN. Returns `out`.

@@ -56,6 +56,8 @@ static void log_in_done(struct session *s)
 	char user[64], database[64], app[64], quoted[3][160];
 
 	timer_stop(s->timer);
+	stats_session_login(s->worker->shared->stats, &s->seen, bytes_view(&s->startup),
+		conn_is_tls(s->client));
 	if (!config->log_connections)
 		return;
 	session_parameter(s, "user", user, sizeof(user));

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "run_plan.h"
 #include "server.h"
+#include "status_line.h"
 
 enum {
 	RANDOM_BYTES = 16,
@@ -284,6 +285,7 @@ static int not_started(const char *name, int error)
 static int serve_command(struct run *r, const struct run_command *command, char *const *environment)
 {
 	const struct server_owner owner = {.on_signal = on_signal, .arg = r};
+	struct status_line *line;
 	pid_t pid;
 	int error;
 
@@ -292,7 +294,9 @@ static int serve_command(struct run *r, const struct run_command *command, char 
 	if (error)
 		return not_started(command->argv[0], error);
 	child = (sig_atomic_t)pid;
+	line = status_line_new(server_base(r->server), server_stats(r->server));
 	server_loop(r->server, &owner);
+	status_line_free(line);
 	return r->status;
 }
 

@@ -13,6 +13,7 @@
 #include "registry.h"
 #include "service.h"
 #include "snapshot.h"
+#include "stats.h"
 #include "worker.h"
 
 #define MAX_LISTENERS 16
@@ -154,7 +155,9 @@ static bool prepare(struct server *s, struct err *e)
 {
 	s->base = event_base_new();
 	s->shared.registry = registry_new();
-	if (!s->base || !s->shared.registry || !catch_signals(s) || !hear_workers(s))
+	s->shared.stats = stats_new();
+	if (!s->base || !s->shared.registry || !s->shared.stats || !catch_signals(s) ||
+		!hear_workers(s))
 		return err_set(e, "53200", "out of memory");
 	return start_workers(s, e) && listen_on_addresses(s, e);
 }
@@ -188,6 +191,16 @@ uint16_t server_port(const struct server *s)
 unsigned server_owed_failures(const struct server *s)
 {
 	return atomic_load(&s->shared.owed_failures);
+}
+
+struct stats *server_stats(const struct server *s)
+{
+	return s->shared.stats;
+}
+
+struct event_base *server_base(const struct server *s)
+{
+	return s->base;
 }
 
 static void stop_listening(struct server *s)
@@ -302,6 +315,7 @@ void server_free(struct server *s)
 	if (s->base)
 		event_base_free(s->base);
 	registry_free(s->shared.registry);
+	stats_free(s->shared.stats);
 	snapshot_release(s->snapshot);
 	free(s);
 }

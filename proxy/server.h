@@ -13,7 +13,9 @@
 #include "err.h"
 #include "snapshot.h"
 
+struct event_base;
 struct server;
+struct stats;
 
 /* Both are called on the main thread, from its loop. */
 struct server_owner {
@@ -45,6 +47,9 @@ bool server_reload(struct server *s, struct err *e);
 void server_stop(struct server *s, unsigned grace_ms);
 /* How many transactions have committed since the start, and what they owed has failed. */
 unsigned server_owed_failures(const struct server *s);
+/* What it is doing; good until server_free(), as is the loop of the main thread. */
+struct stats *server_stats(const struct server *s);
+struct event_base *server_base(const struct server *s);
 void server_free(struct server *s);
 
 #endif

@@ -63,9 +63,13 @@ const char *session_parameter(const struct session *s, const char *name, char *o
 
 static void free_session(void *arg)
 {
+	static const struct ledger nothing = {0};
 	struct session *s = arg;
 	struct worker *w = s->worker;
 
+	stats_session_remove(w->shared->stats, &s->seen);
+	if (s->ledger.owed)
+		stats_owe(w->shared->stats, s->id, false, &nothing);
 	*s->link = s->next;
 	if (s->next)
 		s->next->link = s->link;
@@ -143,6 +147,7 @@ void session_fail(struct session *s, const struct err *e)
 
 	if (s->state == SESSION_CLOSED)
 		return;
+	stats_error(s->worker->shared->stats, e->sqlstate);
 	/* In the middle of a message of the server these bytes would be taken for its own. */
 	if (s->down.passing == 0 && !s->down.raw) {
 		bytes_init(&message, 64u * 1024);
@@ -280,6 +285,11 @@ void session_accept(struct worker *w, int fd)
 		return;
 	}
 	conn_set_tcp_options(s->client, &tcp);
+	s->seen.id = s->id;
+	s->seen.up = &s->up.total;
+	s->seen.down = &s->down.total;
+	conn_peer(s->client, s->seen.client, sizeof(s->seen.client));
+	stats_session_add(w->shared->stats, &s->seen);
 	if (config->client_login_timeout_ms > 0)
 		timer_start(s->timer, config->client_login_timeout_ms);
 	look_if_full(s);

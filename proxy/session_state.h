@@ -25,6 +25,7 @@
 #include "session.h"
 #include "snapshot.h"
 #include "sql_lexer.h"
+#include "stats.h"
 #include "upstream.h"
 #include "worker.h"
 
@@ -75,6 +76,7 @@ struct session {
 	bool discarding;       /* the server would skip to Sync: so do we */
 	uint64_t started_ms;
 	uint64_t passed_before; /* bytes, when it was last looked whether it does anything */
+	struct stats_session seen; /* what others may see of it */
 };
 
 /* Moves to a state that the diagram allows; asserts that. */

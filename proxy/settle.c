@@ -9,6 +9,7 @@
 #include "log.h"
 #include "message.h"
 #include "pq.h"
+#include "stats.h"
 #include "target.h"
 #include "timer.h"
 #include "worker.h"
@@ -73,13 +74,22 @@ static void enter(struct settlement *st, enum settle_state state)
 	st->state = state;
 }
 
+/* Others may see what is owed. */
+static void show_owed(const struct settlement *st)
+{
+	stats_owe(st->worker->shared->stats, st->session, st->state == SETTLE_OWED, &st->ledger);
+}
+
 static void free_settlement(void *arg)
 {
+	static const struct ledger nothing = {0};
 	struct settlement *st = arg;
 	struct worker *w = st->worker;
 
 	pq_close(st->asking);
 	timer_free(st->timer);
+	if (st->ledger.owed)
+		stats_owe(w->shared->stats, st->session, false, &nothing);
 	ledger_release(&st->ledger);
 	target_release(&st->target);
 	bytes_release(&st->error);
@@ -256,12 +266,14 @@ static void account(struct settlement *st, const struct aside_outcome *outcome)
 	}
 	if (outcome->result == ASIDE_DONE) {
 		ledger_drop_first(&st->ledger);
+		show_owed(st);
 		return;
 	}
 	set_error(st, outcome->error);
 	log_lists(st, LOG_LEVEL_ERROR, "owed_and_failed");
 	while (st->ledger.owed)
 		ledger_drop_first(&st->ledger);
+	show_owed(st);
 }
 
 static void on_done(void *owner, const struct aside_outcome *outcome)
@@ -331,6 +343,7 @@ void settle_committed(struct settlement *st)
 	}
 	enter(st, SETTLE_OWED);
 	ledger_committed(&st->ledger);
+	show_owed(st);
 	if (st->aside)
 		aside_go(st->aside);
 	else
@@ -349,6 +362,7 @@ void settle_rolled_back(struct settlement *st)
 	drop_held_aside(st);
 	enter(st, SETTLE_UNDOING);
 	ledger_rolled_back(&st->ledger);
+	show_owed(st);
 	run_next(st);
 }
 
@@ -500,6 +514,7 @@ struct settlement *settle_start(struct worker *w, const struct target *target, i
 		return NULL;
 	}
 	ledger_move(&st->ledger, ledger);
+	show_owed(st);
 	if (!st->ledger.owed)
 		return st;
 	request = request_for_owed(st, true);

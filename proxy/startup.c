@@ -136,6 +136,7 @@ static void pass_cancel_on(struct session *s)
 
 static void hand_over(struct session *s, struct worker *owner, const struct worker_message *m)
 {
+	stats_count(s->worker->shared->stats, STATS_CANCELS);
 	if (owner == s->worker)
 		session_cancel(owner, m->session);
 	else if (!worker_post(owner, m))

@@ -21,11 +21,13 @@ struct registry;
 struct resolver_job;
 struct session;
 struct snapshot;
+struct stats;
 struct aside;
 
 /* What all workers share; made before the first and freed after the last. All borrowed. */
 struct shared {
 	struct registry *registry;
+	struct stats *stats;
 	int ended_fd;	     /* a pipe's end: each thread writes one byte to it as its last act */
 	atomic_uint clients; /* sockets of clients: counted when accepted, until their sessions are
 				freed */
