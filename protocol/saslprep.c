@@ -11,19 +11,36 @@ static bool is_ascii(struct slice text)
 	return true;
 }
 
-/* NULL when the profile has something against it; owned. */
+/* In place; false when the profile has something against it. A character becomes eighteen at most,
+ * so that libidn never has to ask for more room, which it would do again and again. */
+static bool prepare_characters(uint32_t **text, size_t *len)
+{
+	size_t room = *len * 18 + 1;
+	uint32_t *wider = reallocarray(*text, room, sizeof(*wider));
+
+	if (!wider)
+		return false;
+	*text = wider;
+	return stringprep_4i(wider, len, room, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep) ==
+	       STRINGPREP_OK;
+}
+
+/* Zero-terminated and owned; NULL when it is to be taken as it is. */
 static char *prepare(struct slice password)
 {
-	char *copy = strndup((const char *)password.data, password.len);
+	uint32_t *text;
 	char *prepared = NULL;
+	size_t len;
 
-	if (!copy)
+	if (password.len > SASLPREP_MAX || memchr(password.data, 0, password.len))
 		return NULL;
-	if (strlen(copy) != password.len || stringprep_profile(copy, &prepared, "SASLprep",
-						    STRINGPREP_NO_UNASSIGNED) != STRINGPREP_OK)
-		prepared = NULL;
-	explicit_bzero(copy, password.len);
-	free(copy);
+	text = stringprep_utf8_to_ucs4((const char *)password.data, (ssize_t)password.len, &len);
+	if (!text)
+		return NULL;
+	if (prepare_characters(&text, &len))
+		prepared = stringprep_ucs4_to_utf8(text, (ssize_t)len, NULL, NULL);
+	explicit_bzero(text, len * sizeof(*text));
+	free(text);
 	return prepared;
 }
 

@@ -2,9 +2,12 @@
  * fuzz_scram.c - a server that answers SCRAM with anything.
  *
  * The input is server-first-message, a line end, server-final-message; what follows our nonce in
- * the first is therefore free of line ends, as it would have to be anyway.
+ * the first is therefore free of line ends, as it would have to be anyway. All of it also serves as
+ * a password.
  */
 #include "scram.h"
+
+#include "saslprep.h"
 
 #include <stdlib.h>
 
@@ -30,6 +33,22 @@ static void talk(struct scram *s, struct slice first, struct slice final, struct
 		abort();
 }
 
+/* What is ASCII stays as it is, and nothing becomes empty. */
+static void prepare(struct slice password)
+{
+	struct bytes out;
+	bool ascii = true;
+
+	for (size_t i = 0; i < password.len; i++)
+		ascii = ascii && password.data[i] < 0x80;
+	bytes_init(&out, 32 * password.len + 1);
+	saslprep_put(&out, password);
+	if (bytes_failed(&out) || (bytes_length(&out) == 0) != (password.len == 0) ||
+		(ascii && !slice_equal(bytes_view(&out), password)))
+		abort();
+	bytes_release(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice first = slice_of(data, size);
@@ -43,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		first.len = (size_t)(end - data);
 		final = slice_of(end + 1, size - first.len - 1);
 	}
+	prepare(slice_of(data, size));
 	bytes_init(&out, (size_t)3 * SCRAM_MAX_MESSAGE);
 	talk(s, first, final, &out);
 	bytes_release(&out);

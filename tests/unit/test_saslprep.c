@@ -72,6 +72,24 @@ static void a_zero_byte_is_not_lost(void **state)
 	bytes_release(&out);
 }
 
+/* A client could keep a thread busy for a second otherwise. */
+static void a_very_long_password_is_taken_as_it_is(void **state)
+{
+	char text[SASLPREP_MAX + 3];
+	struct bytes out;
+
+	(void)state;
+	for (size_t i = 0; i + 3 <= sizeof(text); i += 3)
+		memcpy(text + i, "e\xcc\x81", 3);
+	bytes_init(&out, 100000);
+	saslprep_put(&out, slice_of(text, SASLPREP_MAX - SASLPREP_MAX % 3));
+	assert_int_equal(bytes_length(&out), SASLPREP_MAX / 3 * 2);
+	bytes_clear(&out);
+	saslprep_put(&out, slice_of(text, SASLPREP_MAX + 1));
+	assert_int_equal(bytes_length(&out), SASLPREP_MAX + 1);
+	bytes_release(&out);
+}
+
 static void every_truncation_is_prepared_or_taken_as_it_is(void **state)
 {
 	static const char text[] = "\xef\xb7\xba\xf0\x9f\x98\x80\xe2\x85\xa8"
@@ -93,6 +111,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(passwords_become_what_postgres_makes_of_them),
 		cmocka_unit_test(a_zero_byte_is_not_lost),
+		cmocka_unit_test(a_very_long_password_is_taken_as_it_is),
 		cmocka_unit_test(every_truncation_is_prepared_or_taken_as_it_is),
 	};
 
