@@ -152,7 +152,7 @@ static bool set_verification(
 	if (!files->rootcert[0])
 		return err_set(e, "08001",
 			"sslmode=%s needs sslrootcert, the file with the certificate authority of "
-			"the server",
+			"the server, or ~/.postgresql/root.crt",
 			mode == TLS_VERIFY_CA ? "verify-ca" : "verify-full");
 	if (!load_roots(context, files, e))
 		return false;

@@ -5,8 +5,11 @@
  * with libpq, lists of hosts, addresses and ports go together by place, and one port serves for
  * all.
  */
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pq.h"
 #include "upstream.h"
@@ -229,25 +232,63 @@ static bool check_negotiation(const struct upstream *u, struct err *e)
 		       "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full");
 }
 
+/* What is not named, and is there: libpq's own files in the user's directory. */
+static bool find_file(char **place, const char *home, const char *name, struct err *e)
+{
+	char *path;
+	bool ok = true;
+
+	if (**place)
+		return true;
+	if (asprintf(&path, "%s/.postgresql/%s", home, name) < 0)
+		return err_set(e, "53200", "out of memory");
+	if (access(path, F_OK) == 0)
+		ok = set(place, path, e);
+	free(path);
+	return ok;
+}
+
+static bool find_files(struct upstream *u, struct err *e)
+{
+	const char *home = getenv("HOME");
+	const struct passwd *user = home && *home ? NULL : getpwuid(geteuid());
+
+	if (user)
+		home = user->pw_dir;
+	if (!home || !*home)
+		return true;
+	return find_file(&u->sslrootcert, home, "root.crt", e) &&
+	       (!u->sslrootcert[0] || find_file(&u->sslcrl, home, "root.crl", e)) &&
+	       find_file(&u->sslcert, home, "postgresql.crt", e) &&
+	       (!u->sslcert[0] || find_file(&u->sslkey, home, "postgresql.key", e));
+}
+
+static bool prepare_tls(struct upstream *u, struct err *e)
+{
+	struct tls_files files;
+
+	if (u->tls_mode == TLS_DISABLE)
+		return true;
+	if (!find_files(u, e))
+		return false;
+	files = (struct tls_files){.rootcert = u->sslrootcert,
+		.cert = u->sslcert,
+		.key = u->sslkey,
+		.crl = u->sslcrl,
+		.password = u->sslpassword};
+	u->tls = tls_client_context(u->tls_mode, &files, e);
+	return u->tls != NULL;
+}
+
 bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
 {
 	struct reading r = {.upstream = u};
 	bool ok = set_defaults(u, e) && parse(&r, conninfo, e) && add_hosts(&r, e) &&
-		  check_negotiation(u, e);
+		  check_negotiation(u, e) && prepare_tls(u, e);
 
 	free(r.hosts);
 	free(r.addresses);
 	free(r.ports);
-	if (ok && u->tls_mode != TLS_DISABLE) {
-		struct tls_files files = {.rootcert = u->sslrootcert,
-			.cert = u->sslcert,
-			.key = u->sslkey,
-			.crl = u->sslcrl,
-			.password = u->sslpassword};
-
-		u->tls = tls_client_context(u->tls_mode, &files, e);
-		ok = u->tls != NULL;
-	}
 	if (!ok)
 		upstream_release(u);
 	return ok;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -118,6 +119,50 @@ static void sslmode_towards_the_server_means_what_it_means_to_libpq(void **state
 	(void)state;
 	for (size_t i = 0; i < LENGTH(cases); i++)
 		try_upstream(&cases[i]);
+}
+
+/* A directory of certificates where libpq looks for them by itself. */
+static void make_home(const char *name, const char *root, bool client)
+{
+	cluster_shell(
+		"rm -rf %s/%s && mkdir -p %s/%s/.postgresql && cp %s %s/%s/.postgresql/root.crt",
+		cluster.dir, name, cluster.dir, name, cluster_file(&cluster, root), cluster.dir,
+		name);
+	if (client)
+		cluster_shell(
+			"cd %s && cp client.crt %s/.postgresql/postgresql.crt && install -m 600 "
+			"client.key %s/.postgresql/postgresql.key",
+			cluster.dir, name, name);
+	setenv("HOME", cluster_file(&cluster, name), 1);
+}
+
+static void files_that_are_not_named_are_where_libpq_has_them(void **state)
+{
+	static const struct upstream_case right[] = {
+		{"host=127.0.0.1 sslmode=require", "t", NULL},
+		{"host=127.0.0.1 sslmode=verify-full", "t", NULL},
+		{"host=127.0.0.2 sslmode=verify-full", NULL, "mismatch"},
+	};
+	static const struct upstream_case wrong[] = {
+		{"host=127.0.0.1 sslmode=require", NULL, "certificate"},
+		{"host=127.0.0.1 sslmode=verify-ca sslrootcert=%/ca.crt", "t", NULL},
+	};
+	char upstream[200], home[512];
+	struct proxy *p;
+
+	(void)state;
+	snprintf(home, sizeof(home), "%s", getenv("HOME") ? getenv("HOME") : "/");
+	make_home("right", "ca.crt", true);
+	for (size_t i = 0; i < LENGTH(right); i++)
+		try_upstream(&right[i]);
+	write_upstream(upstream, sizeof(upstream), "host=127.0.0.1 sslmode=verify-full");
+	p = proxy_start(upstream, NULL);
+	assert_string_equal(
+		db_text(db_connect(p->port, "user=certified"), "SELECT current_user"), "certified");
+	make_home("wrong", "other.crt", false);
+	for (size_t i = 0; i < LENGTH(wrong); i++)
+		try_upstream(&wrong[i]);
+	setenv("HOME", home, 1);
 }
 
 static void a_server_without_tls_is_accepted_only_where_sslmode_says_so(void **state)
@@ -386,6 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(sslmode_towards_the_server_means_what_it_means_to_libpq),
+		TEST(files_that_are_not_named_are_where_libpq_has_them),
 		TEST(a_server_without_tls_is_accepted_only_where_sslmode_says_so),
 		TEST(the_upstreams_certificate_logs_a_local_client_in),
 		TEST(an_aside_uses_the_same_tls_as_its_session),

@@ -4,6 +4,9 @@
 set -euo pipefail
 
 servers=$(readlink -f "$(dirname "$0")/servers")
+# Several test programs may come at once.
+exec 9<"$servers"
+flock 9
 
 # Their packages make links of their own when npm runs scripts, which may be forbidden here.
 install_servers() {
