@@ -82,6 +82,12 @@ bool error_field(struct slice body, char code, struct slice *value);
 void error_put_changed(
 	struct bytes *b, struct slice body, unsigned long characters, const char *hint);
 
+/*
+ * The same without a position, with `detail` behind what DETAIL it has, and with `hint` in the
+ * place of its own unless that is NULL.
+ */
+void error_put_explained(struct bytes *b, struct slice body, const char *detail, struct slice hint);
+
 /* The same with another position. */
 void error_put_moved(struct bytes *b, struct slice body, unsigned long position);
 
@@ -138,6 +144,12 @@ struct report {
 	const char *detail;
 	const char *hint;
 };
+/* The body alone, as it is handed around before it is sent. */
+void report_put_body(struct bytes *b, const struct report *r);
+/* The same with severity ERROR, and with NOTICE and 00000. */
+void report_put_error(struct bytes *b, const char *sqlstate, const char *message,
+	const char *detail, const char *hint);
+void report_put_notice(struct bytes *b, const char *message);
 /* An ErrorResponse, or a NoticeResponse when the severity is NOTICE or WARNING. */
 void message_put_report(struct bytes *b, const struct report *r);
 /* One field into a message begun with 'E' or 'N'. */

@@ -101,8 +101,8 @@ static void put_text_field(struct bytes *b, uint8_t code, struct slice text)
 	bytes_put_u8(b, 0);
 }
 
-/* Copies the fields but for the position. */
-static void put_other_fields(struct bytes *b, struct slice body)
+/* Copies the fields but for those of `without`. */
+static void put_fields_without(struct bytes *b, struct slice body, const char *without)
 {
 	struct cursor c = cursor_over(body);
 
@@ -115,7 +115,7 @@ static void put_other_fields(struct bytes *b, struct slice body)
 		text = cursor_cstr(&c);
 		if (c.failed)
 			return;
-		if (code != 'P')
+		if (!strchr(without, code))
 			put_text_field(b, code, text);
 	}
 }
@@ -129,7 +129,7 @@ static void put_position(struct bytes *b, unsigned long position)
 
 void error_put_moved(struct bytes *b, struct slice body, unsigned long position)
 {
-	put_other_fields(b, body);
+	put_fields_without(b, body, "P");
 	put_position(b, position);
 	bytes_put_u8(b, 0);
 }
@@ -139,11 +139,27 @@ void error_put_changed(
 {
 	struct slice position, unused;
 
-	put_other_fields(b, body);
+	put_fields_without(b, body, "P");
 	if (error_field(body, 'P', &position))
 		put_position(b, number_of(position) + characters);
 	if (hint && !error_field(body, 'H', &unused))
 		put_text_field(b, 'H', slice_str(hint));
+	bytes_put_u8(b, 0);
+}
+
+void error_put_explained(struct bytes *b, struct slice body, const char *detail, struct slice hint)
+{
+	struct slice before;
+
+	put_fields_without(b, body, hint.data ? "PDH" : "PD");
+	bytes_put_u8(b, 'D');
+	if (error_field(body, 'D', &before) && before.len > 0) {
+		bytes_put_slice(b, before);
+		bytes_put_u8(b, '\n');
+	}
+	bytes_put_cstr(b, detail);
+	if (hint.data)
+		put_text_field(b, 'H', hint);
 	bytes_put_u8(b, 0);
 }
 
@@ -332,10 +348,8 @@ static bool is_notice(const struct report *r)
 	return strcmp(r->severity, "NOTICE") == 0 || strcmp(r->severity, "WARNING") == 0;
 }
 
-void message_put_report(struct bytes *b, const struct report *r)
+void report_put_body(struct bytes *b, const struct report *r)
 {
-	size_t place = message_begin(b, is_notice(r) ? 'N' : 'E');
-
 	message_put_field(b, 'S', r->severity);
 	message_put_field(b, 'V', r->severity);
 	message_put_field(b, 'C', r->sqlstate);
@@ -343,5 +357,27 @@ void message_put_report(struct bytes *b, const struct report *r)
 	message_put_field(b, 'D', r->detail);
 	message_put_field(b, 'H', r->hint);
 	bytes_put_u8(b, 0);
+}
+
+void report_put_error(struct bytes *b, const char *sqlstate, const char *message,
+	const char *detail, const char *hint)
+{
+	struct report r = {"ERROR", sqlstate, message, detail, hint};
+
+	report_put_body(b, &r);
+}
+
+void report_put_notice(struct bytes *b, const char *message)
+{
+	struct report r = {.severity = "NOTICE", .sqlstate = "00000", .message = message};
+
+	report_put_body(b, &r);
+}
+
+void message_put_report(struct bytes *b, const struct report *r)
+{
+	size_t place = message_begin(b, is_notice(r) ? 'N' : 'E');
+
+	report_put_body(b, r);
 	message_end(b, place);
 }

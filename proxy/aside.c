@@ -172,12 +172,7 @@ static void set_error(struct aside *a, const char *sqlstate, const char *message
 	struct bytes *error = &a->job.error;
 
 	bytes_clear(error);
-	message_put_field(error, 'S', "ERROR");
-	message_put_field(error, 'V', "ERROR");
-	message_put_field(error, 'C', sqlstate);
-	message_put_field(error, 'M', message);
-	message_put_field(error, 'H', hint);
-	bytes_put_u8(error, 0);
+	report_put_error(error, sqlstate, message, NULL, hint);
 	snprintf(a->job.sqlstate, sizeof(a->job.sqlstate), "%.5s", sqlstate);
 }
 

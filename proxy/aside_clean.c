@@ -67,14 +67,10 @@ static void try_again(struct aside *a)
 static void call_it_a_deadlock(struct aside *a)
 {
 	bytes_clear(&a->job.error);
-	message_put_field(&a->job.error, 'S', "ERROR");
-	message_put_field(&a->job.error, 'V', "ERROR");
-	message_put_field(&a->job.error, 'C', "40P01");
-	message_put_field(&a->job.error, 'M', "deadlock detected");
-	message_put_field(&a->job.error, 'D',
+	report_put_error(&a->job.error, "40P01", "deadlock detected",
 		"The statement waits for a session that waits for a lock of this session, such as "
-		"an advisory lock.");
-	bytes_put_u8(&a->job.error, 0);
+		"an advisory lock.",
+		NULL);
 	memcpy(a->job.sqlstate, "40P01", 6);
 }
 

@@ -61,6 +61,11 @@ const char *aside_lookup_sql(const struct statement *s)
 	return names_an_index(s) ? index_sql : table_sql;
 }
 
+const char *aside_lookup_oid_sql(const struct statement *s)
+{
+	return names_an_index(s) ? index_oid_sql : table_oid_sql;
+}
+
 bool aside_lookup_parameters(
 	const struct statement *s, struct sql_dialect d, struct bytes *path, struct bytes *name)
 {
@@ -167,11 +172,7 @@ static void tell_notice(struct aside *a, const char *text)
 	struct bytes notice;
 
 	bytes_init(&notice, 4096);
-	message_put_field(&notice, 'S', "NOTICE");
-	message_put_field(&notice, 'V', "NOTICE");
-	message_put_field(&notice, 'C', "00000");
-	message_put_field(&notice, 'M', text);
-	bytes_put_u8(&notice, 0);
+	report_put_notice(&notice, text);
 	if (a->owner)
 		a->events.notice(a->owner, bytes_view(&notice));
 	bytes_release(&notice);

@@ -69,7 +69,7 @@ static bool client_is_quiet(const struct aside *a)
 {
 	struct slice level;
 
-	return aside_setting(a, "client_min_messages", &level) &&
+	return aside_setting(bytes_view(&a->job.settings), "client_min_messages", &level) &&
 	       (slice_is(level, "warning") || slice_is(level, "error"));
 }
 

@@ -38,23 +38,18 @@ static bool next_setting(struct cursor *c, struct slice *name, struct slice *val
 	return !c->failed;
 }
 
-static bool find_setting(const struct bytes *list, const char *wanted, struct slice *value)
+bool aside_setting(struct slice settings, const char *name, struct slice *value)
 {
-	struct cursor c = cursor_over(bytes_view(list));
-	struct slice name, v;
+	struct cursor c = cursor_over(settings);
+	struct slice n, v;
 
-	while (next_setting(&c, &name, &v)) {
-		if (slice_is(name, wanted)) {
+	while (next_setting(&c, &n, &v)) {
+		if (slice_is(n, name)) {
 			*value = v;
 			return true;
 		}
 	}
 	return false;
-}
-
-bool aside_setting(const struct aside *a, const char *name, struct slice *value)
-{
-	return find_setting(&a->job.settings, name, value);
 }
 
 static void put_setting(struct bytes *list, struct slice name, struct slice value)
@@ -84,7 +79,8 @@ static void put_difference(struct aside *a, const struct pq_result *r, struct sl
 		return;
 	memcpy(copy, name.data, name.len);
 	copy[name.len] = '\0';
-	if (find_setting(&a->job.settings, copy, &wanted) && !(here && slice_is(wanted, here)))
+	if (aside_setting(bytes_view(&a->job.settings), copy, &wanted) &&
+		!(here && slice_is(wanted, here)))
 		put_setting(&a->job.changes, name, wanted);
 }
 
@@ -93,7 +89,7 @@ static void put_role(struct aside *a, const char *name)
 {
 	struct slice wanted;
 
-	if (find_setting(&a->job.settings, name, &wanted))
+	if (aside_setting(bytes_view(&a->job.settings), name, &wanted))
 		put_setting(&a->job.changes, slice_str(name), wanted);
 }
 

@@ -167,9 +167,6 @@ void aside_clean_up_is_late(struct aside *a);
 /* aside_clean.c: the connection was lost: another one, soon. */
 void aside_clean_up_elsewhere(struct aside *a);
 
-/* aside_settings.c: what the server connection has; false when it was not captured. */
-bool aside_setting(const struct aside *a, const char *name, struct slice *value);
-
 /* What the watch connection asks. */
 enum watch_column {
 	WATCH_OWN,	/* the client's backend is in the chain of those who block the aside */

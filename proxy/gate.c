@@ -107,6 +107,7 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->text, TEXT_LIMIT);
 	bytes_init(&g->settings, 4u * 1024 * 1024);
 	bytes_init(&g->error, 4u * 1024 * 1024);
+	bytes_init(&g->columns, 64u * 1024);
 	bytes_init(&g->complete, 1024);
 	bytes_init(&g->target.password, 0);
 }
@@ -476,6 +477,7 @@ void gate_free(struct session *s)
 	bytes_release(&g->text);
 	bytes_release(&g->settings);
 	bytes_release(&g->error);
+	bytes_release(&g->columns);
 	bytes_release(&g->complete);
 	inquiry_release(&g->inquiry);
 	target_release(&g->target);

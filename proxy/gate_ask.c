@@ -99,7 +99,7 @@ static uint32_t number(struct slice value)
 	return n;
 }
 
-static void note_lookup(struct gate_lookup *l, const struct slice *values)
+void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 {
 	l->relation = number(values[LOOKUP_TABLE]);
 	l->index = number(values[LOOKUP_INDEX]);
@@ -126,7 +126,7 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 	if (question == 0 && n == 1)
 		g->server_pid = (int)number(values[0]);
 	else if (question == 1 && n >= LOOKUP_COLUMNS)
-		note_lookup(&g->found, values);
+		gate_note_lookup(&g->found, values);
 }
 
 /* The transaction has failed by our question, and the client is told of that. */

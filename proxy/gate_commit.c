@@ -34,11 +34,7 @@ static void refuse(struct session *s, const char *sqlstate, const char *text)
 	struct bytes body;
 
 	bytes_init(&body, 4096);
-	message_put_field(&body, 'S', "ERROR");
-	message_put_field(&body, 'V', "ERROR");
-	message_put_field(&body, 'C', sqlstate);
-	message_put_field(&body, 'M', text);
-	bytes_put_u8(&body, 0);
+	report_put_error(&body, sqlstate, text, NULL, NULL);
 	gate_refuse_with(s, bytes_view(&body));
 	bytes_release(&body);
 }
@@ -265,21 +261,31 @@ static void prepared(struct session *s)
 		gate_ask_server(s, NULL, false, &rollback, 1, given_up);
 }
 
-static void begin_commit(struct session *s)
+static void looked_at(struct session *s)
 {
+	static const struct question rollback = {.sql = "ROLLBACK"};
+	bool refused = bytes_length(&s->gate->error) > 0;
 	bool owes;
 
-	ledger_forget_cancelled(&s->ledger);
+	if (refused)
+		ledger_rolled_back(&s->ledger);
+	else
+		ledger_forget_cancelled(&s->ledger);
 	owes = s->ledger.owed != NULL;
-
-	if (!start_settlement(s)) {
+	if (!start_settlement(s))
 		refuse(s, "53200", "out of memory");
-		return;
-	}
-	if (owes)
+	else if (refused)
+		gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+	else if (owes)
 		wait_in(s, GATE_PREPARING);
 	else
 		ask_xid(s);
+}
+
+static void begin_commit(struct session *s)
+{
+	ledger_forget_cancelled(&s->ledger);
+	gate_preflight(s, looked_at);
 }
 
 void gate_end_block(struct session *s, bool commit)

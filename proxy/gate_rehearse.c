@@ -1,10 +1,6 @@
 /*
- * gate_rehearse.c - a statement is put into the ledger, to run after COMMIT.
- *
- * Whatever can fail is to fail now, while the transaction can still be rolled back. A CREATE INDEX
- * is rehearsed under a savepoint on an empty temporary table of the same name and shape; names and
- * privileges are checked in the catalog. Only what depends on the rows, or on others, is left to
- * chance.
+ * gate_rehearse.c - a CREATE INDEX is tried out on an empty temporary table of the same name and
+ * shape, under a savepoint.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,130 +13,101 @@
 
 enum {
 	QUESTION_SAVEPOINT,
+	QUESTION_PATH,
 	QUESTION_TABLE,
 	QUESTION_INDEX,
+	QUESTION_COLUMNS,
 	QUESTIONS
 };
 
-static void put_in_ledger(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct slice text = gate_unit_text(g);
-	struct ledger_entry *e = ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
-	char quoted[600], notice[160];
+/* The columns of $2 that the index of its copy $1 uses, by number: names may change. */
+static const char columns_sql[] =
+	"SELECT pg_catalog.string_agg(DISTINCT o.attnum::text, ',') FROM pg_catalog.pg_index i "
+	"JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass "
+	"AND d.objid = i.indexrelid AND d.refclassid = d.classid AND d.refobjid = i.indrelid "
+	"JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid "
+	"JOIN pg_catalog.pg_attribute o ON o.attrelid = $2::oid AND o.attname = a.attname "
+	"WHERE i.indrelid = pg_catalog.to_regclass($1::text) AND d.refobjsubid > 0";
 
-	if (!e) {
-		gate_fail(s, "53200", "out of memory", NULL, NULL);
-		return;
-	}
-	if (!sql_name_decode(slice_str(g->found.schema), s->dialect, &e->schema))
-		e->schema.len = 0;
-	e->relation = g->found.relation;
-	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
-	if (ledger_has_condemned(&s->ledger, g->found.index))
-		e->condemned = g->found.index;
-	stats_count(s->worker->shared->stats, STATS_OWED_TOTAL);
-	log_event(LOG_LEVEL_INFO, "aside_owed",
-		"session=%llu placement=at_commit reason=\"the transaction %s\" statement=%s",
-		(unsigned long long)s->id,
-		placement_obstacle_text(g->facts.obstacle != OBSTACLE_NONE
-						? g->facts.obstacle
-						: placement_policy(&g->facts)),
-		log_quote(quoted, sizeof(quoted), (const char *)g->unit.text.data,
-			(unsigned)g->unit.text.len));
-	snprintf(notice, sizeof(notice), "pgaside will run %s CONCURRENTLY right after COMMIT",
-		statement_command_tag(&g->unit));
-	gate_succeed(s, notice);
-}
-
-/* It would work, as far as that can be known. In a block of our own it need not wait for the
- * client's COMMIT. */
-static void accepted(struct session *s)
+/*
+ * The position in the rehearsed text becomes one in the statement's own: only the table's name
+ * differs in length.
+ */
+static void keep_error(struct gate *g)
 {
-	if (s->gate->block_open)
-		gate_commit_block_first(s);
-	else
-		put_in_ledger(s);
-}
-
-/* The position in the rehearsed text becomes the one in the client's: only the table's name differs
- * in length. */
-static void put_rehearsed_error(struct bytes *out, struct session *s)
-{
-	struct gate *g = s->gate;
-	struct slice position;
-	struct slice name = g->unit.aside.table;
-	struct slice before = slice_of(g->unit.text.data, (size_t)(name.data - g->unit.text.data));
-	unsigned long table = gate_characters(before);
+	struct slice body = bytes_view(&g->inquiry.error), position;
+	struct slice name = g->rehearsed->aside.table;
+	const uint8_t *text = g->rehearsed->text.data;
+	unsigned long table = gate_characters(slice_of(text, (size_t)(name.data - text)));
 	unsigned long longer = strlen("pg_temp.") + gate_characters(slice_str(g->found.name));
-	char text[16];
+	char number[16];
 	unsigned long at;
 
-	bytes_init(out, 256u * 1024);
-	if (!error_field(bytes_view(&g->inquiry.error), 'P', &position)) {
-		bytes_put_slice(out, bytes_view(&g->inquiry.error));
+	bytes_clear(&g->error);
+	if (!error_field(body, 'P', &position)) {
+		bytes_put_slice(&g->error, body);
 		return;
 	}
-	snprintf(text, sizeof(text), "%.*s", (int)position.len, (const char *)position.data);
-	at = strtoul(text, NULL, 10);
+	snprintf(number, sizeof(number), "%.*s", (int)position.len, (const char *)position.data);
+	at = strtoul(number, NULL, 10);
 	if (at > table + longer)
 		at = at - longer + gate_characters(name);
-	if (g->lone)
-		at += gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset));
-	error_put_moved(out, bytes_view(&g->inquiry.error), at);
-}
-
-static void restored_after_failure(struct session *s)
-{
-	gate_fail_with(s, bytes_view(&s->gate->error));
+	error_put_moved(&g->error, body, at);
 }
 
 static void restored(struct session *s)
 {
-	if (s->gate->inquiry.failed)
-		gate_send_unit(s);
-	else
-		accepted(s);
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed) {
+		/* Not even that: the transaction is lost, and its next statement says so. */
+		bytes_clear(&g->error);
+		bytes_put_slice(&g->error, bytes_view(&g->inquiry.error));
+		g->rehearsal = REHEARSAL_FAILED;
+	}
+	g->after_rehearsal(s);
 }
 
-static void restore(struct session *s, gate_fn then)
+static void on_ended(struct session *s)
 {
 	static const struct question questions[] = {{.sql = "ROLLBACK TO SAVEPOINT " SAVEPOINT},
 		{.sql = "RELEASE SAVEPOINT " SAVEPOINT}};
-
-	gate_ask_server(s, NULL, false, questions, 2, then);
-}
-
-static void rehearsed(struct session *s)
-{
 	struct gate *g = s->gate;
-	struct bytes error;
 
-	if (g->inquiry.failed && g->inquiry.question == QUESTION_INDEX) {
-		put_rehearsed_error(&error, s);
-		bytes_clear(&g->error);
-		bytes_put_slice(&g->error, bytes_view(&error));
-		bytes_release(&error);
-		restore(s, restored_after_failure);
-		return;
-	}
-	/* A table that cannot be copied says nothing about the index. */
-	if (g->inquiry.failed)
+	if (!g->inquiry.failed) {
+		g->rehearsal = REHEARSAL_WORKED;
+	} else if (g->inquiry.question == QUESTION_INDEX) {
+		keep_error(g);
+		g->rehearsal = REHEARSAL_FAILED;
+	} else {
+		/* A table that cannot be copied says nothing about the index. */
 		log_event(LOG_LEVEL_INFO, "not_rehearsed", "session=%llu sqlstate=%s",
 			(unsigned long long)s->id, g->inquiry.sqlstate);
-	restore(s, restored);
+	}
+	gate_ask_server(s, NULL, false, questions, 2, restored);
+}
+
+static void on_row(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	if (question != QUESTION_COLUMNS || n != 1)
+		return;
+	bytes_clear(&g->columns);
+	bytes_put_slice(&g->columns, values[0]);
 }
 
 /* The statement on the copy: without CONCURRENTLY, and with the copy's name. */
-static void write_rehearsal(struct bytes *out, const struct gate *g)
+static void write_index(struct bytes *out, const struct gate *g)
 {
+	const struct statement *st = g->rehearsed;
 	struct bytes plain;
-	size_t table = (size_t)(g->unit.aside.table.data - g->unit.text.data);
-	size_t behind = table + g->unit.aside.table.len;
+	size_t table = (size_t)(st->aside.table.data - st->text.data);
+	size_t behind = table + st->aside.table.len;
 	struct slice text;
 
-	bytes_init(&plain, g->unit.text.len + 1);
-	statement_write_plain(&plain, &g->unit);
+	bytes_init(&plain, st->text.len + 1);
+	statement_write_plain(&plain, st);
 	text = bytes_view(&plain);
 	bytes_put(out, text.data, table);
 	bytes_printf(out, "pg_temp.%s", g->found.name);
@@ -149,220 +116,61 @@ static void write_rehearsal(struct bytes *out, const struct gate *g)
 	bytes_release(&plain);
 }
 
-static void rehearse(struct session *s)
+static void write_table(struct bytes *out, const struct gate *g)
+{
+	bytes_printf(out,
+		"CREATE TEMPORARY TABLE pg_temp.%s (LIKE %s INCLUDING ALL EXCLUDING INDEXES) ON "
+		"COMMIT DROP",
+		g->found.name, g->found.table);
+	bytes_put_u8(out, 0);
+}
+
+static void ask(struct session *s, const char *table, const char *index, const char *path)
 {
 	struct gate *g = s->gate;
+	char copy[sizeof("pg_temp.") + sizeof(g->found.name)], relation[16];
+	const char *path_values[] = {path};
+	const char *column_values[] = {copy, relation};
 	struct question questions[QUESTIONS] = {
-		[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT}};
-	struct bytes index;
-	char *table = NULL;
-
-	bytes_init(&index, g->unit.text.len + 1024);
-	write_rehearsal(&index, g);
-	if (asprintf(&table,
-		    "CREATE TEMPORARY TABLE pg_temp.%s (LIKE %s INCLUDING ALL EXCLUDING INDEXES) "
-		    "ON COMMIT DROP",
-		    g->found.name, g->found.table) < 0)
-		table = NULL;
-	if (table && !bytes_failed(&index)) {
-		questions[QUESTION_TABLE].sql = table;
-		questions[QUESTION_INDEX].sql = (const char *)bytes_view(&index).data;
-		gate_ask_server(s, NULL, false, questions, QUESTIONS, rehearsed);
-		g->inquiry.silent = true; /* an event trigger may speak, of what never happens */
-	} else {
-		gate_fail(s, "53200", "out of memory", NULL, NULL);
-	}
-	free(table);
-	bytes_release(&index);
-}
-
-/* A relation of the new index's name is there already, or will be. */
-static bool name_is_taken(const struct session *s)
-{
-	const struct gate *g = s->gate;
-	const struct statement_aside *d = &g->unit.aside;
-	struct sql_name name, schema;
-	bool leftover = g->found.index_table == g->found.relation && !g->found.index_valid;
-
-	if (d->if_not_exists || d->index.len == 0)
-		return false;
-	if (g->found.index != 0 && !leftover && !ledger_owes_drop(&s->ledger, g->found.index) &&
-		!ledger_has_condemned(&s->ledger, g->found.index))
-		return true;
-	return sql_name_decode(d->index, s->dialect, &name) &&
-	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&
-	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
-}
-
-static void fail_named(
-	struct session *s, const char *sqlstate, const char *format, struct slice name)
-{
-	struct sql_name decoded;
-	char text[256];
-
-	if (!sql_name_decode(name, s->dialect, &decoded))
-		decoded.text[0] = '\0';
-	snprintf(text, sizeof(text), "%s \"%s\" %s", "relation", decoded.text, format);
-	gate_fail(s, sqlstate, text, NULL, NULL);
-}
-
-static void fail_not_owned(struct session *s)
-{
-	char text[300];
-
-	snprintf(text, sizeof(text), "must be owner of table %s", s->gate->found.name);
-	gate_fail(s, "42501", text, NULL, NULL);
-}
-
-static bool may_do_it(const struct gate *g)
-{
-	switch (g->unit.kind) {
-	case STATEMENT_CREATE_INDEX:
-		return g->found.owned;
-	case STATEMENT_DROP_INDEX:
-		return g->found.owned || g->found.schema_owned;
-	case STATEMENT_REINDEX:
-		return g->found.owned || g->found.maintained;
-	default:
-		return g->found.owned;
-	}
-}
-
-static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
-{
-	struct gate *g = owner;
-
-	(void)question;
-	if (n != 3)
-		return;
-	g->found.partition_exists = slice_is(values[0], "t");
-	g->found.partition_attached = slice_is(values[1], "t");
-	g->found.has_default = slice_is(values[2], "t");
-}
-
-/* A message with the names of a relation, and perhaps of another. */
-static void fail_relation(struct session *s, const char *sqlstate, const char *format,
-	struct slice first, struct slice second)
-{
-	struct sql_name a = {.len = 0}, b = {.len = 0};
-	char text[400];
-
-	if (!sql_name_decode(first, s->dialect, &a))
-		a.text[0] = '\0';
-	if (!sql_name_decode(second, s->dialect, &b))
-		b.text[0] = '\0';
-	if (strcmp(format, "not a partition") == 0)
-		snprintf(text, sizeof(text),
-			"relation \"%s\" is not a partition of relation \"%s\"", a.text, b.text);
-	else
-		snprintf(text, sizeof(text), "table \"%s\" is not partitioned", a.text);
-	gate_fail(s, sqlstate, text, NULL, NULL);
-}
-
-static void partition_known(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct slice table = slice_str(g->found.name);
-
-	if (g->inquiry.failed)
-		gate_fail_with(s, bytes_view(&g->inquiry.error));
-	else if (g->found.kind != 'p')
-		fail_relation(s, "42P17", "not partitioned", table, table);
-	else if (!g->found.partition_exists)
-		fail_named(s, "42P01", "does not exist", g->unit.aside.partition);
-	else if (!g->found.partition_attached)
-		fail_relation(s, "42P01", "not a partition", g->unit.aside.partition, table);
-	else if (g->found.has_default)
-		gate_fail(s, "55000",
-			"cannot detach partitions concurrently when a default partition exists",
-			NULL, NULL);
-	else
-		accepted(s);
-}
-
-/* A partition is known by the catalog alone; trying it out would lock out everybody. */
-static void ask_for_partition(struct session *s)
-{
-	struct gate *g = s->gate;
-	struct sql_path path;
-	struct bytes name;
-	char table[16];
-	const char *values[2] = {NULL, table};
-	struct question q = {.sql = "SELECT r.oid IS NOT NULL, EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid AND "
-				    "i.inhparent = $2::oid), EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid = $2::oid "
-				    "AND p.partdefid <> 0) FROM (SELECT "
-				    "pg_catalog.to_regclass($1::text)::oid) r(oid)",
-		.values = values,
-		.n_values = 2};
-
-	bytes_init(&name, 4096);
-	if (sql_path_decode(g->unit.aside.partition, s->dialect, &path))
-		sql_path_write(&name, &path);
-	bytes_put_u8(&name, 0);
-	values[0] = (const char *)bytes_view(&name).data;
-	snprintf(table, sizeof(table), "%u", g->found.relation);
-	gate_ask_server(s, on_partition, false, &q, 1, partition_known);
-	bytes_release(&name);
-}
-
-/* A partitioned table, a view, ..: what PostgreSQL says of these. */
-static void fail_kind(struct session *s)
-{
-	static const struct {
-		char kind;
-		const char *detail;
-	} details[] = {
-		{'v', "This operation is not supported for views."},
-		{'S', "This operation is not supported for sequences."},
-		{'f', "This operation is not supported for foreign tables."},
-		{'c', "This operation is not supported for composite types."},
-		{'i', "This operation is not supported for indexes."},
-		{'I', "This operation is not supported for partitioned indexes."},
-		{'t', "This operation is not supported for TOAST tables."},
+		[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT},
+		[QUESTION_PATH] = {.sql = "SELECT pg_catalog.set_config('search_path', $1, true)",
+			.values = path_values,
+			.n_values = 1},
+		[QUESTION_TABLE] = {.sql = table},
+		[QUESTION_INDEX] = {.sql = index},
+		[QUESTION_COLUMNS] = {.sql = columns_sql, .values = column_values, .n_values = 2},
 	};
-	struct sql_name name;
-	const char *detail = NULL;
-	char text[200];
-	bool partitioned = s->gate->found.kind == 'p';
 
-	if (!sql_name_decode(slice_str(s->gate->found.name), s->dialect, &name))
-		name.text[0] = '\0';
-	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
-		if (details[i].kind == s->gate->found.kind)
-			detail = details[i].detail;
-	snprintf(text, sizeof(text), "cannot create index on %s \"%s\"%s",
-		partitioned ? "partitioned table" : "relation", name.text,
-		partitioned ? " concurrently" : "");
-	gate_fail(s, partitioned ? "0A000" : "42809", text, detail, NULL);
+	snprintf(copy, sizeof(copy), "pg_temp.%s", g->found.name);
+	snprintf(relation, sizeof(relation), "%u", g->found.relation);
+	gate_ask_server(s, on_row, false, questions, QUESTIONS, on_ended);
+	g->inquiry.silent = true; /* an event trigger may speak, of what never happens */
 }
 
-void gate_owe(struct session *s)
+void gate_rehearse(
+	struct session *s, const struct statement *st, struct slice settings, gate_fn then)
 {
 	struct gate *g = s->gate;
+	struct bytes table, index, path;
+	struct slice search_path;
 
-	if (!may_do_it(g))
-		fail_not_owned(s);
-	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.n_names > 1)
-		gate_fail(s, "0A000",
-			"DROP INDEX CONCURRENTLY does not support dropping multiple objects", NULL,
-			NULL);
-	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.cascade)
-		gate_fail(
-			s, "0A000", "DROP INDEX CONCURRENTLY does not support CASCADE", NULL, NULL);
-	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
-		ask_for_partition(s);
-	else if (g->unit.kind != STATEMENT_CREATE_INDEX)
-		accepted(s);
-	else if (!g->found.creates)
-		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
-	else if (name_is_taken(s))
-		fail_named(s, "42P07", "already exists", g->unit.aside.index);
-	else if (g->found.kind != 'r' && g->found.kind != 'm')
-		fail_kind(s);
-	else if (g->found.temporary)
-		rehearse(s);
+	g->rehearsed = st;
+	g->rehearsal = REHEARSAL_SAID_NOTHING;
+	g->after_rehearsal = then;
+	bytes_init(&table, 4096);
+	bytes_init(&index, st->text.len + 1024);
+	bytes_init(&path, 64u * 1024);
+	write_table(&table, g);
+	write_index(&index, g);
+	if (aside_setting(settings, "search_path", &search_path))
+		bytes_put_slice(&path, search_path);
+	bytes_put_u8(&path, 0);
+	if (bytes_failed(&table) || bytes_failed(&index) || bytes_failed(&path))
+		then(s);
 	else
-		accepted(s);
+		ask(s, (const char *)bytes_view(&table).data, (const char *)bytes_view(&index).data,
+			(const char *)bytes_view(&path).data);
+	bytes_release(&table);
+	bytes_release(&index);
+	bytes_release(&path);
 }

@@ -53,25 +53,13 @@ void gate_refuse_with(struct session *s, struct slice body)
 	deliver(s, body, false);
 }
 
-static void put_error(struct bytes *b, const char *sqlstate, const char *message,
-	const char *detail, const char *hint)
-{
-	message_put_field(b, 'S', "ERROR");
-	message_put_field(b, 'V', "ERROR");
-	message_put_field(b, 'C', sqlstate);
-	message_put_field(b, 'M', message);
-	message_put_field(b, 'D', detail);
-	message_put_field(b, 'H', hint);
-	bytes_put_u8(b, 0);
-}
-
 void gate_fail(struct session *s, const char *sqlstate, const char *message, const char *detail,
 	const char *hint)
 {
 	struct bytes body;
 
 	bytes_init(&body, 64u * 1024);
-	put_error(&body, sqlstate, message, detail, hint);
+	report_put_error(&body, sqlstate, message, detail, hint);
 	gate_fail_with(s, bytes_view(&body));
 	bytes_release(&body);
 }

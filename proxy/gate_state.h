@@ -44,6 +44,13 @@ struct gate_lookup {
 	char name[2 * 66];	/* quoted */
 };
 
+/* What came of trying an index out. */
+enum gate_rehearsal {
+	REHEARSAL_SAID_NOTHING,
+	REHEARSAL_WORKED,
+	REHEARSAL_FAILED, /* `error` has why, with the position in the statement's own text */
+};
+
 struct gate {
 	enum gate_state state;
 	/* The message that closed the gate. */
@@ -75,6 +82,14 @@ struct gate {
 	bool quiet;	       /* client_min_messages is above NOTICE */
 	struct bytes settings; /* owned: see aside_request */
 	struct bytes error;    /* owned: the body of an error to deliver */
+
+	const struct statement *rehearsed; /* borrowed: the unit, or an owed one */
+	enum gate_rehearsal rehearsal;
+	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
+	gate_fn after_rehearsal;
+	struct ledger_entry *checking; /* borrowed: the owed one that is looked at before COMMIT */
+	bool column_dropped;	       /* one that it uses */
+	gate_fn after_preflight;
 
 	struct inquiry inquiry;
 	gate_fn then; /* after ASKING or KEEPING */
@@ -117,8 +132,26 @@ unsigned long gate_characters(struct slice text);
 
 /* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
-/* gate_rehearse.c: puts the statement into the ledger, if it would work. */
+/* gate_ask.c: takes over a row of the look-up. */
+void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
+/* gate_owe.c: puts the statement into the ledger, if it would work. */
 void gate_owe(struct session *s);
+/* gate_owe.c: whether `found`, looked up for that CREATE INDEX, has a relation of its name. */
+bool gate_name_is_taken(const struct session *s, const struct statement *st);
+/*
+ * gate_rehearse.c: tries a CREATE INDEX out on a copy of `found`, with the search_path of
+ * `settings`, and leaves no trace; `then` finds the outcome in `rehearsal`. The statement is
+ * borrowed until then.
+ */
+void gate_rehearse(
+	struct session *s, const struct statement *st, struct slice settings, gate_fn then);
+/* gate_preflight.c: whether the index `found` could be dropped; `then` finds in `error` why not. */
+void gate_ask_what_depends(struct session *s, gate_fn then);
+/*
+ * gate_preflight.c: looks at what is owed before COMMIT; `then` finds in `error` why that must not
+ * go to the server, or nothing.
+ */
+void gate_preflight(struct session *s, gate_fn then);
 /* gate_owed.c: the owed CREATE INDEX whose index the statement drops or rebuilds; NULL: none. */
 struct ledger_entry *gate_names_owed(const struct session *s, const struct statement *st);
 /* gate_owed.c: the unit is about that one: takes it out of the ledger, or is done by it. */

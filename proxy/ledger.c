@@ -11,6 +11,7 @@ static void free_entry(struct ledger_entry *e)
 {
 	bytes_release(&e->text);
 	bytes_release(&e->settings);
+	bytes_release(&e->columns);
 	free(e);
 }
 
@@ -91,6 +92,7 @@ struct ledger_entry *ledger_owe(
 		return NULL;
 	bytes_init(&e->text, text.len + 1);
 	bytes_init(&e->settings, settings.len + 1);
+	bytes_init(&e->columns, 64u * 1024);
 	bytes_put_slice(&e->text, text);
 	bytes_put_u8(&e->text, 0);
 	bytes_put_slice(&e->settings, settings);

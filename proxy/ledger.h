@@ -18,6 +18,7 @@ struct ledger_entry {
 	struct bytes text;	    /* owned, zero-terminated: one statement */
 	struct statement statement; /* its slices point into `text` */
 	struct bytes settings;	    /* owned: those in force where it stood */
+	struct bytes columns;	    /* owned: numbers of those that a new index uses, "1,3" */
 	struct sql_name schema;	    /* of the table */
 	uint32_t relation;	    /* OID of the table, as the transaction saw it */
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */

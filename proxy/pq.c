@@ -175,11 +175,7 @@ static void put_lost(struct bytes *body, const char *text)
 	len = len < sizeof(line) ? len : sizeof(line) - 1;
 	memcpy(line, text, len);
 	line[len] = '\0';
-	message_put_field(body, 'S', "ERROR");
-	message_put_field(body, 'V', "ERROR");
-	message_put_field(body, 'C', "08006");
-	message_put_field(body, 'M', line);
-	bytes_put_u8(body, 0);
+	report_put_error(body, "08006", line, NULL, NULL);
 }
 
 static void describe_error(const struct pq *pq, struct pq_result *out, struct bytes *body)

@@ -75,7 +75,7 @@ struct session {
 	bool replication;      /* passes through uninspected */
 	bool discarding;       /* the server would skip to Sync: so do we */
 	uint64_t started_ms;
-	uint64_t passed_before; /* bytes, when it was last looked whether it does anything */
+	uint64_t passed_before;	   /* bytes, when it was last looked whether it does anything */
 	struct stats_session seen; /* what others may see of it */
 };
 

@@ -114,11 +114,7 @@ static void end(struct settlement *st)
 
 static void out_of_memory(struct settlement *st)
 {
-	message_put_field(&st->error, 'S', "ERROR");
-	message_put_field(&st->error, 'V', "ERROR");
-	message_put_field(&st->error, 'C', "53200");
-	message_put_field(&st->error, 'M', "out of memory");
-	bytes_put_u8(&st->error, 0);
+	report_put_error(&st->error, "53200", "out of memory", NULL, NULL);
 }
 
 static void on_notice(void *owner, struct slice body)
@@ -129,31 +125,9 @@ static void on_notice(void *owner, struct slice body)
 		st->events.notice(st->owner, body);
 }
 
-static void put_text(struct bytes *b, const char *before, struct slice text)
-{
-	bytes_put(b, before, strlen(before));
-	bytes_put_slice(b, text);
-}
-
 static struct slice cut(struct slice text)
 {
 	return slice_of(text.data, text.len < STATEMENT_MAX ? text.len : STATEMENT_MAX);
-}
-
-/* Copies every field but the position, which is one in another text, and the two that are written
- * anew. */
-static void copy_fields(struct bytes *to, struct slice error)
-{
-	static const char codes[] = "SVCMWstcdnFLR";
-	struct slice value;
-
-	for (size_t i = 0; codes[i]; i++) {
-		if (!error_field(error, codes[i], &value))
-			continue;
-		bytes_put_u8(to, (uint8_t)codes[i]);
-		bytes_put_slice(to, value);
-		bytes_put_u8(to, 0);
-	}
 }
 
 /*
@@ -162,32 +136,25 @@ static void copy_fields(struct bytes *to, struct slice error)
  */
 static void set_error(struct settlement *st, struct slice error)
 {
-	struct slice detail;
+	struct bytes hint;
 
-	bytes_clear(&st->error);
-	copy_fields(&st->error, error);
-	bytes_put_u8(&st->error, 'D');
-	if (error_field(error, 'D', &detail) && detail.len > 0) {
-		bytes_put_slice(&st->error, detail);
-		bytes_put_u8(&st->error, '\n');
+	bytes_init(&hint, ERROR_MAX);
+	bytes_printf(&hint, "When the reason is gone, run by hand:");
+	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next) {
+		bytes_put_u8(&hint, '\n');
+		bytes_put_slice(&hint, cut(e->statement.text));
+		bytes_put_u8(&hint, ';');
 	}
-	put_text(&st->error,
+	bytes_clear(&st->error);
+	error_put_explained(&st->error, error,
 		"The transaction IS COMMITTED. This statement of it was to run right after COMMIT, "
 		"and failed.",
-		slice_of(NULL, 0));
-	bytes_put_u8(&st->error, 0);
-	bytes_put_u8(&st->error, 'H');
-	put_text(&st->error, "When the reason is gone, run by hand:", slice_of(NULL, 0));
-	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next) {
-		put_text(&st->error, "\n", cut(e->statement.text));
-		bytes_put_u8(&st->error, ';');
-	}
-	bytes_put_u8(&st->error, 0);
-	bytes_put_u8(&st->error, 0);
-	if (bytes_failed(&st->error) || error.len == 0) {
+		bytes_view(&hint));
+	if (bytes_failed(&st->error) || bytes_failed(&hint) || error.len == 0) {
 		bytes_clear(&st->error);
 		out_of_memory(st);
 	}
+	bytes_release(&hint);
 }
 
 static void log_lists(const struct settlement *st, enum log_level level, const char *event)

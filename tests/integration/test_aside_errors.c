@@ -47,6 +47,10 @@ static const struct {
 	{"42601", "CREATE INDEX CONCURRENTLY i ON t (id) NO SUCH CLAUSE"},
 	{"42704", "DROP INDEX CONCURRENTLY nope"},
 	{"42809", "DROP INDEX CONCURRENTLY t"},
+	{"2BP01", "DROP INDEX CONCURRENTLY keyed_pkey"},
+	{"2BP01", "DROP INDEX CONCURRENTLY referred"},
+	{"2BP01", "DROP INDEX CONCURRENTLY part_id_idx"},
+	{"0A000", "DROP INDEX CONCURRENTLY parted_id_idx"},
 	{"42P01", "REINDEX INDEX CONCURRENTLY nope"},
 	{"42P01", "REINDEX TABLE CONCURRENTLY nope"},
 	{"42501", "REINDEX TABLE CONCURRENTLY foreign_owner"},
@@ -73,7 +77,12 @@ static int prepare(void **state)
 		"CREATE TABLE parted (id int) PARTITION BY RANGE (id); "
 		"CREATE TABLE defaulted (id int) PARTITION BY LIST (id); "
 		"CREATE TABLE d1 PARTITION OF defaulted FOR VALUES IN (1); "
-		"CREATE TABLE d2 PARTITION OF defaulted DEFAULT");
+		"CREATE TABLE d2 PARTITION OF defaulted DEFAULT; "
+		"CREATE TABLE keyed (id int PRIMARY KEY, n int); "
+		"CREATE UNIQUE INDEX referred ON keyed (n); "
+		"CREATE TABLE refers (n int REFERENCES keyed (n)); "
+		"CREATE TABLE part PARTITION OF parted FOR VALUES FROM (1) TO (2); "
+		"CREATE INDEX ON parted (id)");
 	db_close(direct);
 	return 0;
 }

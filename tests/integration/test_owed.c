@@ -287,14 +287,52 @@ static void a_name_taken_by_the_transaction_is_said(void **state)
 	(void)state;
 	db_do(conn, "CREATE TABLE ix (id int)");
 	db_fail(conn, "42P07", "COMMIT");
-	assert_true(has_row(5000));
-	assert_string_equal(ask("SELECT relkind FROM pg_class WHERE relname = 'ix'"), "r");
+	assert_int_equal(db_status(conn), 'I');
+	assert_false(has_row(5000));
+	assert_string_equal(ask("SELECT count(*) FROM pg_class WHERE relname = 'ix'"), "0");
+}
+
+/* What a statement needs was changed after it was given. PostgreSQL would have changed the index,
+ * too, or not allowed it; nothing is committed. */
+static void what_the_transaction_has_spoilt_rolls_it_back(void **state)
+{
+	static const char *const texts[][3] = {
+		{"CREATE INDEX CONCURRENTLY ix ON t (v)", "ALTER TABLE t RENAME v TO w", "42703"},
+		{"CREATE INDEX CONCURRENTLY ix ON t (v)",
+			"DROP INDEX t_old; ALTER TABLE t ALTER v TYPE json USING '1'", "42704"},
+		{"DROP INDEX CONCURRENTLY t_unique",
+			"ALTER TABLE t ADD CONSTRAINT t_unique UNIQUE USING INDEX t_unique",
+			"2BP01"},
+	};
+
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		PGconn *conn;
+		PGresult *r;
+
+		prepare(state);
+		tell("CREATE UNIQUE INDEX t_unique ON t (id)");
+		conn = owe(texts[i][0]);
+		db_do(conn, "%s", texts[i][1]);
+		r = db_query(conn, "COMMIT");
+		assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), texts[i][2]);
+		assert_non_null(
+			strstr(db_error_field(r, PG_DIAG_MESSAGE_DETAIL), "is rolled back"));
+		assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_DETAIL), texts[i][0]));
+		PQclear(r);
+		assert_int_equal(db_status(conn), 'I');
+		assert_false(has_row(5000));
+		assert_string_equal(index_state("ix"), "");
+		assert_string_equal(index_state("t_unique"), "t");
+		db_close(conn);
+	}
 }
 
 static void what_the_transaction_has_dropped_is_done(void **state)
 {
 	static const char *const texts[][2] = {
 		{"CREATE INDEX CONCURRENTLY ix ON t (id)", "DROP TABLE t"},
+		{"CREATE INDEX CONCURRENTLY ix ON t (id, lower(v))", "ALTER TABLE t DROP COLUMN v"},
+		{"CREATE INDEX CONCURRENTLY ON t (id) WHERE v > 'a'", "ALTER TABLE t DROP v"},
 		{"DROP INDEX CONCURRENTLY t_old", "DROP TABLE t"},
 		{"DROP INDEX CONCURRENTLY t_old", "ALTER TABLE t DROP COLUMN v"},
 		{"DROP INDEX CONCURRENTLY IF EXISTS t_old", "DROP INDEX t_old"},
@@ -445,6 +483,7 @@ int main(void)
 		CASE(no_connection_at_the_statement_fails_it),
 		CASE(a_name_taken_meanwhile_is_said),
 		CASE(a_name_taken_by_the_transaction_is_said),
+		CASE(what_the_transaction_has_spoilt_rolls_it_back),
 		CASE(what_the_transaction_has_dropped_is_done),
 		CASE(a_table_put_in_the_others_place_is_not_touched),
 		CASE(statements_run_in_their_order),

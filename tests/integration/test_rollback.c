@@ -297,7 +297,8 @@ static void a_lost_client_is_a_rollback(void **state)
 
 static bool builds(void)
 {
-	return ask_is("1", "SELECT count(*) FROM pg_stat_progress_create_index");
+	return ask_is("1", "SELECT count(*) FROM pg_stat_progress_create_index WHERE command LIKE "
+			   "'%%CONCURRENTLY'");
 }
 
 /* While it is being built, and while what is owed has not run yet. */

@@ -1,0 +1,301 @@
+/*
+ * gate_owe.c - a statement is put into the ledger, to run after COMMIT.
+ *
+ * Whatever can fail is to fail now, while the transaction can still be rolled back: a CREATE INDEX
+ * is rehearsed; names, privileges and what depends on an index are checked in the catalog. Only
+ * what depends on the rows, or on others, is left to chance.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gate_state.h"
+#include "log.h"
+#include "message.h"
+#include "stats.h"
+
+static void put_in_ledger(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct slice text = gate_unit_text(g);
+	struct ledger_entry *e = ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
+	char quoted[600], notice[160];
+
+	if (!e) {
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
+		return;
+	}
+	if (!sql_name_decode(slice_str(g->found.schema), s->dialect, &e->schema))
+		e->schema.len = 0;
+	bytes_put_slice(&e->columns, bytes_view(&g->columns));
+	e->relation = g->found.relation;
+	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
+	if (ledger_has_condemned(&s->ledger, g->found.index))
+		e->condemned = g->found.index;
+	stats_count(s->worker->shared->stats, STATS_OWED_TOTAL);
+	log_event(LOG_LEVEL_INFO, "aside_owed",
+		"session=%llu placement=at_commit reason=\"the transaction %s\" statement=%s",
+		(unsigned long long)s->id,
+		placement_obstacle_text(g->facts.obstacle != OBSTACLE_NONE
+						? g->facts.obstacle
+						: placement_policy(&g->facts)),
+		log_quote(quoted, sizeof(quoted), (const char *)g->unit.text.data,
+			(unsigned)g->unit.text.len));
+	snprintf(notice, sizeof(notice), "pgaside will run %s CONCURRENTLY right after COMMIT",
+		statement_command_tag(&g->unit));
+	gate_succeed(s, notice);
+}
+
+/* It would work, as far as that can be known. In a block of our own it need not wait for the
+ * client's COMMIT. */
+static void accepted(struct session *s)
+{
+	if (s->gate->block_open)
+		gate_commit_block_first(s);
+	else
+		put_in_ledger(s);
+}
+
+bool gate_name_is_taken(const struct session *s, const struct statement *st)
+{
+	const struct gate_lookup *found = &s->gate->found;
+	bool leftover = found->index_table == found->relation && !found->index_valid;
+
+	return !st->aside.if_not_exists && st->aside.index.len > 0 && found->index != 0 &&
+	       !leftover && !ledger_owes_drop(&s->ledger, found->index) &&
+	       !ledger_has_condemned(&s->ledger, found->index);
+}
+
+/* A relation of the new index's name is there already, or will be. */
+static bool name_is_taken(const struct session *s)
+{
+	const struct gate *g = s->gate;
+	const struct statement_aside *d = &g->unit.aside;
+	struct sql_name name, schema;
+
+	if (gate_name_is_taken(s, &g->unit))
+		return true;
+	return !d->if_not_exists && d->index.len > 0 &&
+	       sql_name_decode(d->index, s->dialect, &name) &&
+	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&
+	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
+}
+
+static void fail_named(
+	struct session *s, const char *sqlstate, const char *format, struct slice name)
+{
+	struct sql_name decoded;
+	char text[256];
+
+	if (!sql_name_decode(name, s->dialect, &decoded))
+		decoded.text[0] = '\0';
+	snprintf(text, sizeof(text), "%s \"%s\" %s", "relation", decoded.text, format);
+	gate_fail(s, sqlstate, text, NULL, NULL);
+}
+
+static void fail_not_owned(struct session *s)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "must be owner of table %s", s->gate->found.name);
+	gate_fail(s, "42501", text, NULL, NULL);
+}
+
+static void fail_partitioned_index(struct session *s)
+{
+	struct slice name = s->gate->unit.aside.index;
+	struct sql_path path = {.n_parts = 0};
+	char text[200];
+
+	if (!sql_path_decode(name, s->dialect, &path))
+		path.n_parts = 0;
+	snprintf(text, sizeof(text), "cannot drop partitioned index \"%s\" concurrently",
+		path.n_parts > 0 ? path.parts[path.n_parts - 1].text : "");
+	gate_fail(s, "0A000", text, NULL, NULL);
+}
+
+static bool may_do_it(const struct gate *g)
+{
+	switch (g->unit.kind) {
+	case STATEMENT_CREATE_INDEX:
+		return g->found.owned;
+	case STATEMENT_DROP_INDEX:
+		return g->found.owned || g->found.schema_owned;
+	case STATEMENT_REINDEX:
+		return g->found.owned || g->found.maintained;
+	default:
+		return g->found.owned;
+	}
+}
+
+static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n != 3)
+		return;
+	g->found.partition_exists = slice_is(values[0], "t");
+	g->found.partition_attached = slice_is(values[1], "t");
+	g->found.has_default = slice_is(values[2], "t");
+}
+
+/* A message with the names of a relation, and perhaps of another. */
+static void fail_relation(struct session *s, const char *sqlstate, const char *format,
+	struct slice first, struct slice second)
+{
+	struct sql_name a = {.len = 0}, b = {.len = 0};
+	char text[400];
+
+	if (!sql_name_decode(first, s->dialect, &a))
+		a.text[0] = '\0';
+	if (!sql_name_decode(second, s->dialect, &b))
+		b.text[0] = '\0';
+	if (strcmp(format, "not a partition") == 0)
+		snprintf(text, sizeof(text),
+			"relation \"%s\" is not a partition of relation \"%s\"", a.text, b.text);
+	else
+		snprintf(text, sizeof(text), "table \"%s\" is not partitioned", a.text);
+	gate_fail(s, sqlstate, text, NULL, NULL);
+}
+
+static void partition_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct slice table = slice_str(g->found.name);
+
+	if (g->inquiry.failed)
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
+	else if (g->found.kind != 'p')
+		fail_relation(s, "42P17", "not partitioned", table, table);
+	else if (!g->found.partition_exists)
+		fail_named(s, "42P01", "does not exist", g->unit.aside.partition);
+	else if (!g->found.partition_attached)
+		fail_relation(s, "42P01", "not a partition", g->unit.aside.partition, table);
+	else if (g->found.has_default)
+		gate_fail(s, "55000",
+			"cannot detach partitions concurrently when a default partition exists",
+			NULL, NULL);
+	else
+		accepted(s);
+}
+
+/* A partition is known by the catalog alone; trying it out would lock out everybody. */
+static void ask_for_partition(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct sql_path path;
+	struct bytes name;
+	char table[16];
+	const char *values[2] = {NULL, table};
+	struct question q = {.sql = "SELECT r.oid IS NOT NULL, EXISTS (SELECT 1 FROM "
+				    "pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid AND "
+				    "i.inhparent = $2::oid), EXISTS (SELECT 1 FROM "
+				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid = $2::oid "
+				    "AND p.partdefid <> 0) FROM (SELECT "
+				    "pg_catalog.to_regclass($1::text)::oid) r(oid)",
+		.values = values,
+		.n_values = 2};
+
+	bytes_init(&name, 4096);
+	if (sql_path_decode(g->unit.aside.partition, s->dialect, &path))
+		sql_path_write(&name, &path);
+	bytes_put_u8(&name, 0);
+	values[0] = (const char *)bytes_view(&name).data;
+	snprintf(table, sizeof(table), "%u", g->found.relation);
+	gate_ask_server(s, on_partition, false, &q, 1, partition_known);
+	bytes_release(&name);
+}
+
+/* A partitioned table, a view, ..: what PostgreSQL says of these. */
+static void fail_kind(struct session *s)
+{
+	static const struct {
+		char kind;
+		const char *detail;
+	} details[] = {
+		{'v', "This operation is not supported for views."},
+		{'S', "This operation is not supported for sequences."},
+		{'f', "This operation is not supported for foreign tables."},
+		{'c', "This operation is not supported for composite types."},
+		{'i', "This operation is not supported for indexes."},
+		{'I', "This operation is not supported for partitioned indexes."},
+		{'t', "This operation is not supported for TOAST tables."},
+	};
+	struct sql_name name;
+	const char *detail = NULL;
+	char text[200];
+	bool partitioned = s->gate->found.kind == 'p';
+
+	if (!sql_name_decode(slice_str(s->gate->found.name), s->dialect, &name))
+		name.text[0] = '\0';
+	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
+		if (details[i].kind == s->gate->found.kind)
+			detail = details[i].detail;
+	snprintf(text, sizeof(text), "cannot create index on %s \"%s\"%s",
+		partitioned ? "partitioned table" : "relation", name.text,
+		partitioned ? " concurrently" : "");
+	gate_fail(s, partitioned ? "0A000" : "42809", text, detail, NULL);
+}
+
+static void rehearsed(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct bytes error;
+	unsigned long offset =
+		g->lone ? gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset)) : 0;
+
+	if (g->rehearsal != REHEARSAL_FAILED) {
+		accepted(s);
+		return;
+	}
+	bytes_init(&error, 256u * 1024);
+	error_put_changed(&error, bytes_view(&g->error), offset, NULL);
+	gate_fail_with(s, bytes_view(&error));
+	bytes_release(&error);
+}
+
+static void droppable_known(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed)
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
+	else if (bytes_length(&g->error) > 0)
+		gate_fail_with(s, bytes_view(&g->error));
+	else
+		accepted(s);
+}
+
+void gate_owe(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	bytes_clear(&g->columns);
+	if (!may_do_it(g))
+		fail_not_owned(s);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.n_names > 1)
+		gate_fail(s, "0A000",
+			"DROP INDEX CONCURRENTLY does not support dropping multiple objects", NULL,
+			NULL);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.cascade)
+		gate_fail(
+			s, "0A000", "DROP INDEX CONCURRENTLY does not support CASCADE", NULL, NULL);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->found.kind == 'p')
+		fail_partitioned_index(s);
+	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->found.index != 0)
+		gate_ask_what_depends(s, droppable_known);
+	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
+		ask_for_partition(s);
+	else if (g->unit.kind != STATEMENT_CREATE_INDEX)
+		accepted(s);
+	else if (!g->found.creates)
+		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
+	else if (name_is_taken(s))
+		fail_named(s, "42P07", "already exists", g->unit.aside.index);
+	else if (g->found.kind != 'r' && g->found.kind != 'm')
+		fail_kind(s);
+	else if (g->found.temporary)
+		gate_rehearse(s, &g->unit, bytes_view(&g->settings), rehearsed);
+	else
+		accepted(s);
+}

@@ -1,0 +1,232 @@
+/*
+ * gate_preflight.c - what is owed is looked at once more, before COMMIT goes to the server.
+ *
+ * The transaction may have changed what its statements need since it gave them: dropped a column,
+ * made a relation of the index's name, hung a constraint on an index. What PostgreSQL would have
+ * done with an index that is there already decides: it goes with its column, and everything else
+ * fails while the transaction can still be rolled back.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gate_state.h"
+#include "log.h"
+#include "message.h"
+
+static void check(struct session *s);
+
+static void next(struct session *s)
+{
+	s->gate->checking = s->gate->checking->next;
+	check(s);
+}
+
+/* The statement is named, since it is not the one that is answered. */
+static void refuse(struct session *s, struct slice error)
+{
+	struct gate *g = s->gate;
+	struct slice text = g->checking->statement.text;
+	struct bytes explained;
+	char detail[1024];
+
+	snprintf(detail, sizeof(detail),
+		"The transaction is rolled back: this statement of it could not have run after "
+		"COMMIT: %.*s",
+		(int)(text.len < 700 ? text.len : 700), (const char *)text.data);
+	bytes_init(&explained, 256u * 1024);
+	error_put_explained(&explained, error, detail, slice_of(NULL, 0));
+	bytes_clear(&g->error);
+	bytes_put_slice(&g->error, bytes_view(&explained));
+	bytes_release(&explained);
+	g->after_preflight(s);
+}
+
+static void refuse_name(struct session *s)
+{
+	struct sql_name name = {.len = 0};
+	struct bytes body;
+	char text[128];
+
+	if (!sql_name_decode(s->gate->checking->statement.aside.index, s->dialect, &name))
+		name.text[0] = '\0';
+	snprintf(text, sizeof(text), "relation \"%s\" already exists", name.text);
+	bytes_init(&body, 4096);
+	report_put_error(&body, "42P07", text, NULL, NULL);
+	refuse(s, bytes_view(&body));
+	bytes_release(&body);
+}
+
+static void rehearsed(struct session *s)
+{
+	if (s->gate->rehearsal == REHEARSAL_FAILED)
+		refuse(s, bytes_view(&s->gate->error));
+	else
+		next(s);
+}
+
+static void is_done_already(struct session *s)
+{
+	struct bytes notice;
+
+	bytes_init(&notice, 1024);
+	report_put_notice(&notice,
+		"a column of an index that was to be made at COMMIT was dropped by the same "
+		"transaction");
+	gate_on_notice(s, bytes_view(&notice));
+	bytes_release(&notice);
+	s->gate->checking->cancelled = true;
+	next(s);
+}
+
+static void table_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	const struct statement *st = &g->checking->statement;
+
+	if (g->inquiry.failed)
+		refuse(s, bytes_view(&g->inquiry.error));
+	else if (g->found.relation == 0)
+		next(s); /* dropped: then it is done */
+	else if (g->column_dropped)
+		is_done_already(s);
+	else if (gate_name_is_taken(s, st))
+		refuse_name(s);
+	else if (g->found.temporary)
+		gate_rehearse(s, st, bytes_view(&g->checking->settings), rehearsed);
+	else
+		next(s);
+}
+
+static void on_table(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	if (question == 0 && n >= LOOKUP_COLUMNS)
+		gate_note_lookup(&g->found, values);
+	else if (question == 1 && n == 1)
+		g->column_dropped = slice_is(values[0], "t");
+}
+
+static void check_create(struct session *s)
+{
+	struct gate *g = s->gate;
+	const struct ledger_entry *e = g->checking;
+	struct sql_name name = {.len = 0};
+	char relation[16], columns[1024];
+	const char *table_values[] = {relation, name.text};
+	const char *column_values[] = {relation, columns};
+	struct question questions[] = {
+		{.sql = aside_lookup_oid_sql(&e->statement), .values = table_values, .n_values = 2},
+		{.sql = "SELECT pg_catalog.bool_or(a.attisdropped) FROM pg_catalog.pg_attribute a "
+			"WHERE a.attrelid = $1::oid AND a.attnum = ANY ($2::int2[])",
+			.values = column_values,
+			.n_values = 2},
+	};
+
+	if (!sql_name_decode(e->statement.aside.index, s->dialect, &name))
+		name.text[0] = '\0';
+	snprintf(relation, sizeof(relation), "%u", e->relation);
+	snprintf(columns, sizeof(columns), "{%.*s}", (int)bytes_length(&e->columns),
+		bytes_length(&e->columns) ? (const char *)bytes_view(&e->columns).data : "");
+	g->found = (struct gate_lookup){0};
+	g->column_dropped = false;
+	gate_ask_server(s, on_table, false, questions, 2, table_known);
+}
+
+/* The index stands in the sentences as PostgreSQL's own. */
+static void on_dependency(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+	char message[512], detail[512], hint[512];
+	bool required = question == 0;
+
+	if (n != 2 || bytes_length(&g->error) > 0)
+		return;
+	snprintf(message, sizeof(message),
+		required ? "cannot drop %.*s because %.*s requires it"
+			 : "cannot drop %.*s because other objects depend on it",
+		(int)values[0].len, (const char *)values[0].data, (int)values[1].len,
+		(const char *)values[1].data);
+	snprintf(detail, sizeof(detail), "%.*s depends on %.*s", (int)values[1].len,
+		(const char *)values[1].data, (int)values[0].len, (const char *)values[0].data);
+	snprintf(hint, sizeof(hint), "You can drop %.*s instead.", (int)values[1].len,
+		(const char *)values[1].data);
+	report_put_error(&g->error, "2BP01", message, required ? NULL : detail,
+		required ? hint : "Use DROP ... CASCADE to drop the dependent objects too.");
+}
+
+/* What PostgreSQL's DROP would look for: whose part the index is, and what needs it. */
+static void ask_what_depends(struct session *s, uint32_t index, gate_fn then)
+{
+	struct gate *g = s->gate;
+	char oid[16];
+	const char *values[] = {oid};
+	struct question questions[] = {
+		{.sql = "SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0), "
+			"pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) "
+			"FROM pg_catalog.pg_depend d WHERE d.classid = "
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = $1::oid "
+			"AND d.deptype IN ('i', 'P', 'e') LIMIT 1",
+			.values = values,
+			.n_values = 1},
+		{.sql = "SELECT pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), "
+			"pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) "
+			"FROM pg_catalog.pg_depend d WHERE d.refclassid = "
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1::oid "
+			"AND d.deptype = 'n' LIMIT 1",
+			.values = values,
+			.n_values = 1},
+	};
+
+	bytes_clear(&g->error);
+	snprintf(oid, sizeof(oid), "%u", index);
+	gate_ask_server(s, on_dependency, false, questions, 2, then);
+}
+
+void gate_ask_what_depends(struct session *s, gate_fn then)
+{
+	ask_what_depends(s, s->gate->found.index, then);
+}
+
+static void droppable_known(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->inquiry.failed)
+		refuse(s, bytes_view(&g->inquiry.error));
+	else if (bytes_length(&g->error) > 0)
+		refuse(s, bytes_view(&g->error));
+	else
+		next(s);
+}
+
+/* The rest is either done by its object's end, or was seen when it was given. */
+static void check(struct session *s)
+{
+	struct gate *g = s->gate;
+	const struct ledger_entry *e = g->checking;
+
+	if (!e) {
+		bytes_clear(&g->error);
+		g->after_preflight(s);
+		return;
+	}
+	switch (e->statement.kind) {
+	case STATEMENT_CREATE_INDEX:
+		check_create(s);
+		break;
+	case STATEMENT_DROP_INDEX:
+		ask_what_depends(s, e->index, droppable_known);
+		break;
+	default:
+		next(s);
+		break;
+	}
+}
+
+void gate_preflight(struct session *s, gate_fn then)
+{
+	s->gate->after_preflight = then;
+	s->gate->checking = s->ledger.owed;
+	check(s);
+}
