@@ -191,6 +191,8 @@ asan-suites: everything servers
 # Every state of a transaction x every statement, against what PostgreSQL does: a part, or all on every server.
 matrix: $(BUILD)/pgaside
 	@PGASIDE=$(BUILD)/pgaside tests/matrix/run --subset 60
+	@for bin in $$(tests/matrix/install-servers.sh); do \
+		PGASIDE=$(BUILD)/pgaside tests/matrix/run --subset 30 --bin $$bin || exit 1; done
 test-matrix: $(BUILD)/pgaside
 	@PGASIDE=$(BUILD)/pgaside tests/matrix/run
 	@for bin in $$(tests/matrix/install-servers.sh); do \
