@@ -32,6 +32,7 @@ struct dialogue {
 	bool copy_in;	     /* the server takes CopyData and ignores Sync */
 	bool copy_ended;     /* the open pipeline has a CopyDone for a COPY not yet answered */
 	bool executed_since; /* an Execute behind that CopyDone */
+	bool suspended;	     /* a portal of this transaction has more rows to give */
 	bool uncertain;
 };
 

@@ -138,6 +138,7 @@ static void ready_received(struct dialogue *d, char status)
 	d->ready_got++;
 	d->status = status;
 	d->failed = false;
+	d->suspended = d->suspended && status != 'I';
 	d->copy_in = false;
 }
 
@@ -208,6 +209,9 @@ void dialogue_server(struct dialogue *d, uint8_t type, char status)
 		break;
 	case 'E':
 		error_received(d);
+		break;
+	case 's':
+		d->suspended = true;
 		break;
 	default:
 		break;

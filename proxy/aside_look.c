@@ -194,7 +194,7 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 	}
 	obstacle = obstacle_of(pq_value(r, 0, 0));
 	if (obstacle == OBSTACLE_NONE)
-		aside_run(a);
+		aside_release_and_run(a);
 	else
 		not_now(a, obstacle);
 }
@@ -368,7 +368,7 @@ static void run_by_oid(struct aside *a, const struct pq_result *r)
 		rename_in(j, &j->statement.aside.table, name ? name : "");
 	}
 	if (name && !bytes_failed(&j->text))
-		aside_run(a);
+		aside_release_and_run(a);
 	else
 		aside_fail(a, "53200", "out of memory", NULL);
 	free(name);

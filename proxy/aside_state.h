@@ -80,6 +80,7 @@ struct aside_job {
 
 	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
 	unsigned repairs; /* of a leftover, so far */
+	unsigned looks;	  /* for snapshots, so far */
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
 	bool clean_later; /* the transaction blocks the clean-up: it was cancelled for that */
@@ -153,6 +154,18 @@ void aside_settings_done(struct aside *a);
 
 /* aside_look.c: relation, indexes, obstacles; then runs. */
 void aside_look(struct aside *a);
+/* Numbers of server processes that sit in a transaction with a snapshot; $2 is one that does not
+ * count. */
+#define ASIDE_SNAPSHOTS_SQL                                                                  \
+	"SELECT pg_catalog.string_agg(s.pid::pg_catalog.text, ' ') "                         \
+	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
+	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
+	"AND s.pid <> $2::int"
+/* aside_release.c: asks those of them that are sessions here to let go of it; whether there are
+ * any. */
+bool aside_release(const struct aside *a, const char *pids);
+/* The same in front of the statement. */
+void aside_release_and_run(struct aside *a);
 /* aside_run.c: the statement, its verification. */
 void aside_run(struct aside *a);
 /* aside_clean.c: the index that was to be dropped waits for the transaction's end. */
@@ -182,6 +195,7 @@ enum watch_column {
 	WATCH_BLOCKS_DONE,
 	WATCH_TUPLES_TOTAL,
 	WATCH_TUPLES_DONE,
+	WATCH_SNAPSHOTS, /* see ASIDE_SNAPSHOTS_SQL */
 };
 
 /* aside_progress.c: tells of a row of that, at most once a second. */

@@ -30,7 +30,8 @@ static const char watch_sql[] =
 	"0) "
 	"SELECT w.own, w.waits, p.index_relid, w.who, w.at_work, p.phase, p.command, "
 	"p.lockers_total, "
-	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done FROM "
+	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done, "
+	"(" ASIDE_SNAPSHOTS_SQL ") FROM "
 	"(SELECT pg_catalog.bool_or(pid = $2::int) AS own, pg_catalog.count(*) > 0 AS waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
 	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
@@ -185,6 +186,7 @@ static void on_looked(void *owner, const struct pq_result *r)
 	if (r->ok && r->n_rows == 1) {
 		if (aside_oid(pq_value(r, 0, WATCH_INDEX)) != 0 && a->state == ASIDE_RUNNING)
 			a->job.building = aside_oid(pq_value(r, 0, WATCH_INDEX));
+		aside_release(a, pq_value(r, 0, WATCH_SNAPSHOTS));
 		if (is_true(pq_value(r, 0, WATCH_WAITS)))
 			tell_blocker(a, pq_value(r, 0, WATCH_BLOCKERS));
 		else

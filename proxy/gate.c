@@ -22,7 +22,7 @@ static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
-	[GATE_OPEN] = {"open", TO(GATE_ANSWERS)},
+	[GATE_OPEN] = {"open", TO(GATE_ANSWERS) | TO(GATE_ASKING)},
 	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC)},
 	[GATE_SYNC] = {"sync", NEXT_UNIT},
 	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_SETTLING)},
@@ -419,6 +419,27 @@ void gate_step(struct session *s)
 	case GATE_SETTLING:
 		break;
 	}
+}
+
+static void portal_released(struct session *s)
+{
+	s->gate->released = s->dialogue.ready_got;
+	gate_enter(s, GATE_OPEN);
+	relay_resume(s);
+}
+
+void gate_release_portal(struct session *s)
+{
+	const struct dialogue *d = &s->dialogue;
+
+	if (s->state != SESSION_RELAY || !s->aside || s->discarding || gate_is_busy(s))
+		return;
+	if (d->status != 'T' || d->uncertain || d->suspended || !dialogue_is_idle(d))
+		return;
+	if (!gate_of(s) || s->gate->released == d->ready_got)
+		return;
+	log_event(LOG_LEVEL_DEBUG, "portal_released", "session=%llu", (unsigned long long)s->id);
+	gate_ask_server(s, NULL, true, NULL, 0, portal_released);
 }
 
 void gate_cancel(struct session *s)

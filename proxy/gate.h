@@ -55,6 +55,11 @@ void gate_step(struct session *s);
 
 /* The server is outside of a transaction, the gate open and the session engaged all the same. */
 void gate_transaction_ended(struct session *s);
+/*
+ * An aside of somebody else waits for this session, which may do nothing but sit in a transaction:
+ * a portal that is done, and that the driver has left open, still holds a snapshot. It is closed.
+ */
+void gate_release_portal(struct session *s);
 /* The client wants its statement cancelled. */
 void gate_cancel(struct session *s);
 /* The session ends: its aside goes on alone, to clean up, and so does what a committed transaction

@@ -104,6 +104,7 @@ struct gate {
 	struct timer *timer;	/* owned: keeps the server connection alive, tells of long waits */
 	unsigned keep_alive_ms; /* 0 = not needed */
 	uint64_t closed_ms;
+	uint64_t released; /* ReadyForQuery seen when the left-over portal was closed last */
 };
 
 void gate_enter(struct session *s, enum gate_state state);

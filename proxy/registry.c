@@ -96,14 +96,15 @@ void registry_remove(struct registry *r, const struct backend_key *key, uint64_t
 	pthread_mutex_unlock(&r->lock);
 }
 
-bool registry_find(struct registry *r, const struct backend_key *key, struct worker **worker,
-	uint64_t *session)
+/* With `key` NULL any secret will do. */
+static bool find(struct registry *r, uint32_t pid, const struct backend_key *key,
+	struct worker **worker, uint64_t *session)
 {
 	bool found = false;
 
 	pthread_mutex_lock(&r->lock);
-	for (struct entry *e = *bucket_of(r, key->pid); e && !found; e = e->next) {
-		if (e->pid != key->pid || !secret_is(e, key->secret))
+	for (struct entry *e = *bucket_of(r, pid); e && !found; e = e->next) {
+		if (e->pid != pid || (key && !secret_is(e, key->secret)))
 			continue;
 		*worker = e->worker;
 		*session = e->session;
@@ -111,4 +112,15 @@ bool registry_find(struct registry *r, const struct backend_key *key, struct wor
 	}
 	pthread_mutex_unlock(&r->lock);
 	return found;
+}
+
+bool registry_find(struct registry *r, const struct backend_key *key, struct worker **worker,
+	uint64_t *session)
+{
+	return find(r, key->pid, key, worker, session);
+}
+
+bool registry_find_pid(struct registry *r, uint32_t pid, struct worker **worker, uint64_t *session)
+{
+	return find(r, pid, NULL, worker, session);
 }

@@ -26,5 +26,7 @@ void registry_remove(struct registry *r, const struct backend_key *key, uint64_t
 /* Whose key it is; false when it is nobody's here. Compares the secret in constant time. */
 bool registry_find(struct registry *r, const struct backend_key *key, struct worker **worker,
 	uint64_t *session);
+/* A session whose server process has this number; false: none here. */
+bool registry_find_pid(struct registry *r, uint32_t pid, struct worker **worker, uint64_t *session);
 
 #endif

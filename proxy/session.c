@@ -295,14 +295,29 @@ void session_accept(struct worker *w, int fd)
 	look_if_full(s);
 }
 
+static struct session *find(struct worker *w, uint64_t id)
+{
+	struct session *s = w->sessions;
+
+	while (s && s->id != id)
+		s = s->next;
+	return s;
+}
+
 void session_cancel(struct worker *w, uint64_t id)
 {
-	for (struct session *s = w->sessions; s; s = s->next) {
-		if (s->id != id)
-			continue;
+	struct session *s = find(w, id);
+
+	if (s)
 		gate_cancel(s);
-		return;
-	}
+}
+
+void session_release_portal(struct worker *w, uint64_t id)
+{
+	struct session *s = find(w, id);
+
+	if (s)
+		gate_release_portal(s);
 }
 
 /* In a transaction, waiting for an answer, or logging in: it may finish within shutdown_timeout. */

@@ -15,6 +15,8 @@ struct worker;
 void session_accept(struct worker *w, int fd);
 /* A CancelRequest for this session has arrived; one that is gone meanwhile is ignored. */
 void session_cancel(struct worker *w, uint64_t id);
+/* An aside waits for that session: see gate_release_portal(). */
+void session_release_portal(struct worker *w, uint64_t id);
 /*
  * The worker is to end: closes with 57P01 each session that is in no transaction and has been
  * silent since the last call, so that a tool between two transactions is not cut off. To be called

@@ -138,6 +138,9 @@ static void receive(struct thread *t, const struct worker_message *m)
 	case WORKER_CANCEL:
 		session_cancel(&t->worker, m->session);
 		break;
+	case WORKER_RELEASE_PORTAL:
+		session_release_portal(&t->worker, m->session);
+		break;
 	case WORKER_RELOAD:
 		take_over(&t->worker, m->snapshot);
 		break;
@@ -164,7 +167,8 @@ static bool wait_for_room(const struct worker_message *m, int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
-	if (m->kind == WORKER_ACCEPT || m->kind == WORKER_CANCEL)
+	if (m->kind == WORKER_ACCEPT || m->kind == WORKER_CANCEL ||
+		m->kind == WORKER_RELEASE_PORTAL)
 		return false;
 	return poll(&p, 1, 1000) >= 0;
 }

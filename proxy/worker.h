@@ -49,6 +49,7 @@ struct worker {
 enum worker_message_kind {
 	WORKER_ACCEPT,
 	WORKER_CANCEL,
+	WORKER_RELEASE_PORTAL,
 	WORKER_RELOAD,
 	WORKER_STOP,
 	WORKER_RESOLVED
@@ -57,7 +58,7 @@ enum worker_message_kind {
 struct worker_message {
 	enum worker_message_kind kind;
 	int fd;			   /* ACCEPT: the new client, owned by the receiver */
-	uint64_t session;	   /* CANCEL */
+	uint64_t session;	   /* CANCEL, RELEASE_PORTAL */
 	struct snapshot *snapshot; /* RELOAD: held for the receiver */
 	unsigned grace_ms;	   /* STOP */
 	struct resolver_job *job;  /* RESOLVED */

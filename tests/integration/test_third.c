@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "wire.h"
 
 static int start(void **state)
 {
@@ -240,6 +241,64 @@ static void a_writer_is_waited_for(void **state)
 	db_do(conn, "COMMIT");
 }
 
+/*
+ * A migrator that keeps its lock by a second connection, as Flyway does: that one sits in a
+ * transaction with nothing but the portal of its last SELECT, and libpq as well as pgjdbc leave it
+ * open. Its snapshot would be waited for at the end of the build, and it waits for the migration.
+ */
+static void a_lock_on_a_second_connection(void **state)
+{
+	PGconn *lock = db_connect(proxy->port, "");
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(lock, "BEGIN");
+	PQclear(PQexecParams(
+		lock, "SELECT pg_try_advisory_xact_lock(1)", 0, NULL, NULL, NULL, NULL, 0));
+	assert_true(
+		ask_is("t", "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %d",
+			PQbackendPID(lock)));
+	db_do(conn, "BEGIN");
+	makes_index(conn);
+	commits_with_index(conn);
+	/* Also behind COMMIT. */
+	PQclear(PQexecParams(lock, "SELECT 1", 0, NULL, NULL, NULL, NULL, 0));
+	db_do(conn,
+		"BEGIN; ALTER TABLE t ADD COLUMN n int; CREATE INDEX CONCURRENTLY ix_n ON t (n)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix_n"), "t");
+	assert_string_equal(db_text(lock, "SELECT count(*) FROM t"), "1000");
+	db_do(lock, "COMMIT");
+}
+
+/* One that has more rows to give is its client's: it is waited for. */
+static void a_portal_with_rows_left_is_kept(void **state)
+{
+	struct wire *reader = wire_login(proxy->port, NULL);
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	wire_query(reader, "BEGIN");
+	wire_parse(reader, "", "SELECT generate_series(1, 2)");
+	wire_bind(reader, "", "", 0);
+	wire_execute(reader, "", 1);
+	wire_sync(reader);
+	wire_send(reader);
+	wire_answers(reader, 2);
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	WAIT_FOR(builds());
+	for (struct patience p = patience_of(300); patience_left(&p);)
+		assert_false(db_has_answer(conn));
+	wire_execute(reader, "", 0);
+	wire_sync(reader);
+	wire_query(reader, "COMMIT");
+	wire_send(reader);
+	assert_string_equal(wire_answers(reader, 2), "D(2) C(SELECT 1) Z:T C(COMMIT) Z:I");
+	assert_string_equal(db_outcome(conn), "00000");
+	db_do(conn, "COMMIT");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +312,8 @@ int main(void)
 		CASE(a_session_that_begins_to_wait_during_the_build),
 		CASE(an_altered_table_is_not_kept_from_others),
 		CASE(a_writer_is_waited_for),
+		CASE(a_lock_on_a_second_connection),
+		CASE(a_portal_with_rows_left_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -46,6 +46,18 @@ static uint64_t outstanding(const struct dialogue *d)
 	return d->ready_sent - d->ready_got;
 }
 
+/* Until the transaction ends: another Query need not have ended the portal, if it was a named one.
+ */
+static void a_portal_with_rows_left_is_known(void **state)
+{
+	(void)state;
+	assert_false(after(">P >B >E >S <1 <2 <D <C <ZT").suspended);
+	assert_true(after(">P >B >E >S <1 <2 <D <s <ZT").suspended);
+	assert_true(after(">P >B >E >S <1 <2 <D <s <ZT >Q <C <ZT").suspended);
+	assert_false(after(">P >B >E >S <1 <2 <D <s <ZT >Q <C <ZI").suspended);
+	assert_false(after(">P >B >E >S <1 <2 <D <s <ZI").suspended);
+}
+
 static void the_log_in_is_an_outstanding_request(void **state)
 {
 	struct dialogue d;
@@ -393,6 +405,7 @@ static void a_flood_of_copy_ends_does_not_fill_the_ring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_portal_with_rows_left_is_known),
 		cmocka_unit_test(the_log_in_is_an_outstanding_request),
 		cmocka_unit_test(every_conversation_ends_where_it_should),
 		cmocka_unit_test(the_count_is_zero_when_nothing_is_to_come),

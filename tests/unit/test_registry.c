@@ -44,6 +44,11 @@ static void a_key_leads_to_its_worker_and_session(void **state)
 	assert_true(registry_find(r, &key, &w, &session));
 	assert_ptr_equal(w, worker(3));
 	assert_int_equal(session, 42);
+	session = 0;
+	assert_true(registry_find_pid(r, 7, &w, &session));
+	assert_ptr_equal(w, worker(3));
+	assert_int_equal(session, 42);
+	assert_false(registry_find_pid(r, 8, &w, &session));
 	registry_free(r);
 	registry_free(NULL);
 }

@@ -1,0 +1,72 @@
+/*
+ * aside_release.c - snapshots that nobody needs.
+ *
+ * A tool may keep its lock by a second connection, in a transaction of its own, as Flyway does.
+ * There the portal of its last SELECT is left open, by pgjdbc as well as by libpq, and with it a
+ * snapshot, which the build would wait for at its end, as the tool waits for the build. Where that
+ * connection is a session of ours, and the portal has given all its rows, it is closed. That must
+ * be done before the build meets it: from then on PostgreSQL waits for the end of the transaction,
+ * snapshot or not.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "aside_state.h"
+#include "registry.h"
+
+/* Each is a round trip: time enough for another worker. */
+#define MAX_LOOKS 100u
+
+static void ask(struct aside *a);
+
+bool aside_release(const struct aside *a, const char *pids)
+{
+	struct worker_message m = {.kind = WORKER_RELEASE_PORTAL, .fd = -1};
+	struct worker *owner;
+	bool any = false;
+	char *end;
+
+	for (const char *at = pids; at && *at; at = end) {
+		unsigned long pid = strtoul(at, &end, 10);
+
+		if (end == at)
+			break;
+		if (registry_find_pid(
+			    a->worker->shared->registry, (uint32_t)pid, &owner, &m.session))
+			any = worker_post(owner, &m) || any;
+	}
+	return any;
+}
+
+static void on_answer(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	/* This is a courtesy: what is wrong here will be said by the statement itself. */
+	if (r->lost)
+		a->watch_up = false;
+	if (r->ok && r->n_rows == 1 && !a->cancelled && a->job.looks++ < MAX_LOOKS &&
+		aside_release(a, pq_value(r, 0, 0)))
+		ask(a);
+	else
+		aside_run(a);
+}
+
+static void ask(struct aside *a)
+{
+	char server_pid[16];
+	const char *parameters[] = {NULL, server_pid};
+
+	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
+	pq_query_params(a->watch, "SELECT (" ASIDE_SNAPSHOTS_SQL "), $1::pg_catalog.text",
+		parameters, 2, on_answer, a);
+}
+
+void aside_release_and_run(struct aside *a)
+{
+	a->job.looks = 0;
+	if (a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch))
+		ask(a);
+	else
+		aside_run(a);
+}
