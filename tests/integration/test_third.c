@@ -261,6 +261,11 @@ static void a_lock_on_a_second_connection(void **state)
 	db_do(conn, "BEGIN");
 	makes_index(conn);
 	commits_with_index(conn);
+	/* Also where nobody watches. */
+	PQclear(PQexecParams(lock, "SELECT 1", 0, NULL, NULL, NULL, NULL, 0));
+	db_do(conn, "DROP INDEX CONCURRENTLY ix");
+	PQclear(PQexecParams(lock, "SELECT 1", 0, NULL, NULL, NULL, NULL, 0));
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
 	/* Also behind COMMIT. */
 	PQclear(PQexecParams(lock, "SELECT 1", 0, NULL, NULL, NULL, NULL, 0));
 	db_do(conn,
