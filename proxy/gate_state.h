@@ -62,11 +62,12 @@ struct gate {
 	struct bytes text;     /* owned: the SQL text */
 	struct statement_iterator pieces; /* of a Query: what comes after the unit */
 	bool lone;			  /* one statement only: the text goes as a whole */
-	bool own_block;	    /* several statements outside of a transaction: we make it one */
-	bool block_open;    /* our BEGIN was sent, our COMMIT not */
-	bool failed_before; /* an earlier statement of the same pipeline has failed */
-	bool portal_lost;   /* our Sync has ended the portal's transaction */
-	bool bind_answer;   /* the next BindComplete is ours */
+	bool own_block;	     /* several statements outside of a transaction: we make it one */
+	bool block_open;     /* our BEGIN was sent, our COMMIT not */
+	bool failed_before;  /* an earlier statement of the same pipeline has failed */
+	bool column_dropped; /* one that the index in `checking` uses */
+	bool portal_lost;    /* our Sync has ended the portal's transaction */
+	bool bind_answer;    /* the next BindComplete is ours */
 
 	/* The unit. */
 	struct statement unit; /* its slices point into `text` */
@@ -78,17 +79,16 @@ struct gate {
 	unsigned closes;       /* CloseComplete still to come in INLINE */
 	struct placement_facts facts;
 	struct gate_lookup found;
+	enum gate_rehearsal rehearsal;
 	int server_pid;
 	bool quiet;	       /* client_min_messages is above NOTICE */
 	struct bytes settings; /* owned: see aside_request */
 	struct bytes error;    /* owned: the body of an error to deliver */
 
 	const struct statement *rehearsed; /* borrowed: the unit, or an owed one */
-	enum gate_rehearsal rehearsal;
 	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
 	gate_fn after_rehearsal;
 	struct ledger_entry *checking; /* borrowed: the owed one that is looked at before COMMIT */
-	bool column_dropped;	       /* one that it uses */
 	gate_fn after_preflight;
 
 	struct inquiry inquiry;
