@@ -267,7 +267,7 @@ static void take_answer(struct session *s)
 	}
 	if (status == FRAME_PARTIAL)
 		return;
-	if (status == FRAME_BAD || f.size > LOGIN_ANSWER_MAX + FRAME_HEADER) {
+	if (status == FRAME_BAD || f.size > LOGIN_ANSWER_MAX + 1) {
 		session_refuse(s, "08P01", "invalid length of password response");
 		return;
 	}
@@ -291,6 +291,6 @@ void login_read_client(struct session *s)
 	}
 	if (s->login->due)
 		take_answer(s);
-	else if (bytes_length(&s->up.held) > LOGIN_ANSWER_MAX)
+	else if (bytes_length(&s->up.held) > LOGIN_ANSWER_MAX + 1)
 		session_refuse(s, "08P01", "too much data during the log-in");
 }

@@ -14,7 +14,9 @@
 #include "flow.h"
 #include "session_state.h"
 
-#define LOGIN_ANSWER_MAX 65535u /* bytes of a password or token, as PostgreSQL has it */
+#define LOGIN_ANSWER_MAX                                                  \
+	65535u /* what the length of a password or token may say, as with \
+		PostgreSQL: all but the type */
 
 enum login_method {
 	LOGIN_NONE,

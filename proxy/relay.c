@@ -33,11 +33,55 @@ static enum flow_verdict forward(struct session *s, const struct frame *f)
 	return FLOW_FORWARD;
 }
 
-static void warn_unread(struct session *s, const struct frame *f)
+/*
+ * Messages that PostgreSQL lets be no longer than this: it ends the connection at a longer one,
+ * without a word, behind the answers that are due. So that header goes to it, and nothing is held
+ * for it.
+ */
+#define SMALL_MESSAGE_MAX 10000u
+
+static bool is_oversized(const struct frame *f)
 {
-	log_event(LOG_LEVEL_WARNING, "statement_unread",
-		"session=%llu bytes=%zu reason=\"larger than max_statement_size\"",
-		(unsigned long long)s->id, f->size);
+	return f->size - 1 > SMALL_MESSAGE_MAX && memchr("CDEHSXcf", f->type, 8);
+}
+
+/*
+ * What one session holds is bounded by max_statement_size; all of them together hold no more than
+ * so many statements of that size. Peers that take their time are not worth counting.
+ */
+#define HELD_STATEMENTS 8u
+#define HELD_UNCOUNTED (1024u * 1024u)
+
+static void count_held(struct session *s)
+{
+	atomic_size_t *all = &s->worker->shared->held;
+	size_t now = s->up.held.cap + conn_unsent(s->server);
+
+	if (now <= HELD_UNCOUNTED)
+		now = 0;
+	if (now > s->held)
+		atomic_fetch_add(all, now - s->held);
+	else if (now < s->held)
+		atomic_fetch_sub(all, s->held - now);
+	s->held = now;
+}
+
+static const char *why_unread(const struct session *s, const struct frame *f)
+{
+	size_t most = s->snapshot->config.max_statement_size;
+
+	if (f->size > most)
+		return "larger than max_statement_size";
+	if (f->size > HELD_UNCOUNTED &&
+		atomic_load(&s->worker->shared->held) / HELD_STATEMENTS >= most)
+		return "too many large statements at once";
+	return NULL;
+}
+
+static void warn_unread(struct session *s, const struct frame *f, const char *why)
+{
+	log_event(LOG_LEVEL_WARNING, "statement_unread", "session=%llu bytes=%zu reason=\"%s\"",
+		(unsigned long long)s->id, f->size, why);
 	if (s->prepared && f->type != 'Q')
 		s->dialogue.uncertain = true; /* it may have renamed what we know */
 }
@@ -69,16 +113,21 @@ static enum flow_verdict skip_to_sync(struct session *s, const struct frame *f)
 
 static enum flow_verdict up_header(struct session *s, const struct frame *f)
 {
+	const char *why;
+
 	if (s->state != SESSION_RELAY)
 		return FLOW_WAIT;
 	if (gate_is_busy(s) || dialogue_is_full(&s->dialogue))
 		return FLOW_WAIT;
+	if (is_oversized(f))
+		return forward(s, f);
 	if (s->discarding)
 		return skip_to_sync(s, f);
 	if (!takes_aside(s) || !may_hold_aside(s, f->type))
 		return forward(s, f);
-	if (f->size > s->snapshot->config.max_statement_size) {
-		warn_unread(s, f);
+	why = why_unread(s, f);
+	if (why) {
+		warn_unread(s, f, why);
 		return forward(s, f);
 	}
 	return FLOW_GATHER;
@@ -320,6 +369,7 @@ void relay_update_reading(struct session *s)
 
 	if (s->state != SESSION_RELAY)
 		return;
+	count_held(s);
 	client_waits = s->up.waiting && bytes_length(&s->up.held) > HOLD_MAX;
 	conn_want_read(s->client,
 		!s->client_ended && !client_waits && conn_unsent(s->server) <= CONN_HIGH_WATER);

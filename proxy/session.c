@@ -90,6 +90,7 @@ static void free_session(void *arg)
 	bytes_wipe(&s->password);
 	bytes_wipe(&s->key);
 	snapshot_release(s->snapshot);
+	atomic_fetch_sub(&w->shared->held, s->held);
 	atomic_fetch_sub(&w->shared->clients, 1);
 	free(s);
 	worker_check_end(w);

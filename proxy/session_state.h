@@ -75,7 +75,8 @@ struct session {
 	bool replication;      /* passes through uninspected */
 	bool discarding;       /* the server would skip to Sync: so do we */
 	uint64_t started_ms;
-	uint64_t passed_before;	   /* bytes, when it was last looked whether it does anything */
+	size_t held;		/* of what it holds, as much as counts in the sum of all sessions */
+	uint64_t passed_before; /* bytes, when it was last looked whether it does anything */
 	struct stats_session seen; /* what others may see of it */
 };
 

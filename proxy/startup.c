@@ -228,10 +228,6 @@ void startup_read(struct session *s)
 		session_close(s, "the client left before it logged in");
 		return;
 	}
-	if (bytes_length(&s->up.held) > 2 * STARTUP_MAX) {
-		session_refuse(s, "08P01", "too much data before the log-in");
-		return;
-	}
 	while (take_packet(s))
 		continue;
 }

@@ -31,6 +31,7 @@ struct shared {
 	int ended_fd;	     /* a pipe's end: each thread writes one byte to it as its last act */
 	atomic_uint clients; /* sockets of clients: counted when accepted, until their sessions are
 				freed */
+	atomic_size_t held;  /* bytes of statements that are not whole yet, or not sent yet */
 	atomic_uint owed_failures; /* transactions that committed, and what they owed failed */
 	atomic_ullong last_session;
 };
