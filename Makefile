@@ -24,7 +24,7 @@ PACKAGES := libevent_core libevent_pthreads openssl libpq inih libidn libsystemd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 ifeq (,$(PKG_LIBS))
-ifneq (,$(filter-out help deps test demo clean,$(or $(MAKECMDGOALS),all)))
+ifneq (,$(filter-out help deps test demo clean uninstall,$(or $(MAKECMDGOALS),all)))
 $(error pkg-config, or one of $(PACKAGES), is missing: `make deps` installs what the build needs)
 endif
 endif
@@ -61,7 +61,7 @@ INTEGRATION := $(call programs,integration,test_)
 REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
-.PHONY: matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+.PHONY: install uninstall man deb package matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
 	integration e2e asan asan-suites test demo bench bench-full clean
 .DEFAULT_GOAL := all
 
@@ -83,11 +83,69 @@ help:
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
 	@echo 'make bench         what pgaside costs, beside pgbouncer and HAProxy: five minutes'
 	@echo 'make bench-full    the same with longer rounds: an hour'
+	@echo 'make install       to PREFIX (/usr/local) below DESTDIR; make uninstall'
+	@echo 'make deb           a package for Debian 12, in build/deb'
+	@echo 'make package       looks at what install and deb make, and at the files of conf/'
 	@echo 'make deps          install what the build needs (apt)'
 	@echo 'make clean'
 	@echo 'V=1 shows commands, BUILD=directory builds elsewhere.'
 
 all: $(BUILD)/pgaside
+
+# Where things go, in the words of the GNU coding standards.
+prefix ?= $(or $(PREFIX),/usr/local)
+exec_prefix ?= $(prefix)
+bindir ?= $(exec_prefix)/bin
+sysconfdir ?= $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
+datarootdir ?= $(prefix)/share
+mandir ?= $(datarootdir)/man
+docdir ?= $(datarootdir)/doc/pgaside
+systemdsystemunitdir ?= $(prefix)/lib/systemd/system
+INSTALL ?= install
+INSTALL_PROGRAM ?= $(INSTALL) -m 0755
+INSTALL_DATA ?= $(INSTALL) -m 0644
+
+# The settings of the manual come from the sample file, which a test compares with the program.
+man: $(BUILD)/man/pgaside.1 $(BUILD)/man/pgaside.ini.5
+$(BUILD)/man/%: conf/man/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(BUILD)/man/pgaside.ini.5: conf/man/pgaside.ini.5.in conf/man/settings.awk conf/pgaside.ini
+	@mkdir -p $(@D)
+	$(Q)awk -f conf/man/settings.awk conf/pgaside.ini >$(BUILD)/settings.mdoc
+	$(Q)sed -e '/^@SETTINGS@/{r $(BUILD)/settings.mdoc' -e 'd}' $< >$@
+
+# The unit of systemd as it is for these directories.
+$(BUILD)/pgaside.service: conf/pgaside.service FORCE
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|/usr/local/bin/|$(bindir)/|g' -e 's|--config /etc/|--config $(sysconfdir)/|g' \
+		-e '1,/^$$/d' $< >$@
+.PHONY: FORCE
+FORCE:
+
+# The configuration is left to whoever runs it, as $(docdir) has a sample; the package brings one.
+INSTALLED := $(bindir)/pgaside $(mandir)/man1/pgaside.1 $(mandir)/man5/pgaside.ini.5 \
+	$(systemdsystemunitdir)/pgaside.service $(docdir)/README.md $(docdir)/CHANGELOG.md \
+	$(docdir)/pgaside.ini $(docdir)/minimal.ini
+install: all man $(BUILD)/pgaside.service
+	$(Q)for directory in $(sort $(dir $(INSTALLED))); do \
+		$(INSTALL) -d "$(DESTDIR)$$directory" || exit 1; done
+	$(Q)$(INSTALL_PROGRAM) $(BUILD)/pgaside $(DESTDIR)$(bindir)/
+	$(Q)$(INSTALL_DATA) $(BUILD)/man/pgaside.1 $(DESTDIR)$(mandir)/man1/
+	$(Q)$(INSTALL_DATA) $(BUILD)/man/pgaside.ini.5 $(DESTDIR)$(mandir)/man5/
+	$(Q)$(INSTALL_DATA) $(BUILD)/pgaside.service $(DESTDIR)$(systemdsystemunitdir)/
+	$(Q)$(INSTALL_DATA) README.md CHANGELOG.md conf/pgaside.ini conf/minimal.ini $(DESTDIR)$(docdir)/
+
+uninstall:
+	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+
+# conf/debian has what is special about Debian.
+deb: all man
+	@BUILD=$(BUILD) conf/debian/build
+
+# What `install` and `deb` bring is what they say; with the tools of Debian and no network.
+package: all man
+	@$(SUITE) $@ tests/package/run
 
 deps:
 	@tests/support/install-deps.sh build
@@ -203,6 +261,7 @@ test:
 	@$(MAKE) everything
 	@$(MAKE) clang
 	@$(MAKE) check
+	@$(MAKE) package
 	@$(MAKE) integration
 	@$(MAKE) matrix
 	@$(MAKE) asan
