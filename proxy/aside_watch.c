@@ -273,7 +273,7 @@ static void look(void *arg)
 		look_later(a);
 		return;
 	}
-	if (is_to_be_cancelled(a)) {
+	if (a->cancel_due && is_to_be_cancelled(a)) {
 		send_cancel(a);
 		return;
 	}

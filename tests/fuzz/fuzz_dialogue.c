@@ -202,12 +202,13 @@ static void say_something(struct model *m, uint8_t step)
 	char type = types[step % (sizeof(types) - 1)];
 	enum outcome outcome = (enum outcome)(step / 16 % 4);
 
+	/* The client waits, and goes on as if nothing had been. */
+	if (dialogue_is_full(&m->dialogue))
+		return;
 	if (m->in_data) {
 		say_data(m, step);
 		return;
 	}
-	if (dialogue_is_full(&m->dialogue))
-		return;
 	if (type != 'Q' && type != 'E' && outcome >= OUTCOME_COPY)
 		outcome = OUTCOME_GOOD;
 	say(m, type, outcome);
