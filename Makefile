@@ -61,7 +61,7 @@ INTEGRATION := $(call programs,integration,test_)
 REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
-.PHONY: install uninstall man deb package matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+.PHONY: install uninstall man deb package fuzz tsan tsan-suites valgrind versions chaos matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
 	integration e2e asan asan-suites test demo bench bench-full clean
 .DEFAULT_GOAL := all
 
@@ -79,6 +79,11 @@ help:
 	@echo 'make format        what lint asks for, by clang-format'
 	@echo 'make clang         everything once more with clang, in build/clang'
 	@echo 'make integration   against a throwaway PostgreSQL'
+	@echo 'make fuzz          each fuzzer for FUZZ_SECONDS (5)'
+	@echo 'make valgrind      unit under memcheck'
+	@echo 'make tsan          unit and what uses several workers, under ThreadSanitizer'
+	@echo 'make versions      a part of integration with PostgreSQL 14, 16, 17 and 18 (npm)'
+	@echo 'make chaos         real tools migrate while everything around them is killed at random'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
 	@echo 'make bench         what pgaside costs, beside pgbouncer and HAProxy: five minutes'
@@ -201,6 +206,9 @@ fuzz-build:
 .PHONY: fuzzers
 fuzzers: $(FUZZ)
 
+fuzz: fuzz-build
+	@tests/fuzz/run $(sort $(FUZZ:$(BUILD)/%=build/fuzz/%))
+
 fuzz-replay: $(REPLAY)
 	@$(SUITE) $@ $(REPLAY)
 
@@ -246,6 +254,29 @@ asan-suites: export UBSAN_OPTIONS := print_stacktrace=1
 asan-suites: everything servers
 	@$(SUITE) asan $(UNIT) $(REPLAY) $(INTEGRATION)
 
+valgrind: $(UNIT)
+	@UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" \
+		$(SUITE) $@ $(UNIT)
+
+# Sessions on several workers, cancelled, reloaded, ended, taken over.
+THREADED := $(filter $(foreach t,cancel concurrency faults relay_load reload shutdown takeover,%/test_$(t)),\
+	$(INTEGRATION))
+tsan:
+	@$(MAKE) BUILD=build/tsan SANITIZE=thread OPT='-O1 -g' tsan-suites
+tsan-suites: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
+tsan-suites: all $(UNIT) $(THREADED)
+	@UNDER="setarch -R" $(SUITE) tsan $(UNIT) $(THREADED)
+
+# What depends on the server most.
+SPREAD := $(filter $(foreach t,aside aside_commit aside_errors aside_extended aside_query aside_settings \
+	cancel concurrency faults login owed_commit relay rollback,%/test_$(t)),$(INTEGRATION))
+versions: $(SPREAD) $(BUILD)/pgaside
+	@for bin in $$(tests/matrix/install-servers.sh); do \
+		PG_BIN=$$bin $(SUITE) versions/$$(expr $$bin : '.*postgres-\([0-9]*\)') $(SPREAD) || exit 1; done
+
+chaos: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside tests/chaos/run
+
 # Every state of a transaction x every statement, against what PostgreSQL does: a part, or all on every server.
 matrix: $(BUILD)/pgaside
 	@PGASIDE=$(BUILD)/pgaside tests/matrix/run --subset 60
@@ -256,16 +287,20 @@ test-matrix: $(BUILD)/pgaside
 	@for bin in $$(tests/matrix/install-servers.sh); do \
 		PGASIDE=$(BUILD)/pgaside tests/matrix/run --bin $$bin || exit 1; done
 
+# Each suite has its budget in minutes, on two processors: tests/README.md. One that is over fails.
+BUDGETS := everything:4 clang:4 check:6 package:2 integration:5 valgrind:3 fuzz:3 matrix:2 chaos:4 versions:6 asan:8 \
+	tsan:6 e2e:7
+budget = $(lastword $(subst :, ,$(filter $(1):%,$(BUDGETS))))
+within = $(subst @,$(1),timeout --foreground -k 30 $(call budget,$(1))m $(MAKE) @ || { status=$$?; \
+	[ $$status -ne 124 ] || echo "@: more than its $(call budget,$(1)) minutes"; exit $$status; })
+define newline
+
+
+endef
+
 test:
 	@tests/support/install-deps.sh test
-	@$(MAKE) everything
-	@$(MAKE) clang
-	@$(MAKE) check
-	@$(MAKE) package
-	@$(MAKE) integration
-	@$(MAKE) matrix
-	@$(MAKE) asan
-	@$(MAKE) e2e
+	$(foreach b,$(BUDGETS),+@$(call within,$(firstword $(subst :, ,$(b))))$(newline))
 
 demo:
 	@tests/support/install-deps.sh demo

@@ -98,6 +98,10 @@ static void end(struct aside *a)
 	*a->link = a->next;
 	if (a->next)
 		a->next->link = a->link;
+	/* Nothing that is under way on them is to be heard of any more. */
+	pq_close(a->aside);
+	pq_close(a->watch);
+	a->aside = a->watch = NULL;
 	worker_defer(a->worker, free_aside, a);
 }
 
@@ -262,7 +266,7 @@ static void on_connected(void *owner, const struct err *e)
 	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	if (a->state == ASIDE_CLEANING) {
 		aside_watch_start(a);
-		aside_settings_role(a);
+		aside_clean_up_anew(a);
 	} else {
 		aside_on_connected(a);
 	}

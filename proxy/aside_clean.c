@@ -17,8 +17,9 @@
 #include "timer.h"
 
 #define LOOK_AGAIN_MS 200u
-#define MAX_LISTS 10u /* that fail */
-#define RETRY_MS 200u /* the first pause; each further one is twice as long */
+#define MAX_LISTS 10u	      /* that fail */
+#define MOST_LOST_ROUNDS 500u /* of 20 ms */
+#define RETRY_MS 200u	      /* the first pause; each further one is twice as long */
 
 static void drop_next(struct aside *a);
 
@@ -85,10 +86,19 @@ static enum aside_result result_of(struct aside *a)
 	return ASIDE_FAILED;
 }
 
+static void add_hint(struct aside *a, const char *hint)
+{
+	struct bytes changed;
+
+	bytes_init(&changed, 4u * 1024 * 1024);
+	error_put_changed(&changed, bytes_view(&a->job.error), 0, hint);
+	bytes_release(&a->job.error);
+	a->job.error = changed;
+}
+
 /* What stays behind is named, so that somebody can drop it. */
 static void name_leftovers(struct aside *a)
 {
-	struct bytes changed;
 	char hint[256];
 
 	if (a->job.n_leftovers == 0)
@@ -97,10 +107,25 @@ static void name_leftovers(struct aside *a)
 		"An INVALID index could not be dropped: its OID is %u. Find its name with SELECT "
 		"%u::regclass, and drop it with DROP INDEX CONCURRENTLY.",
 		a->job.leftovers[0], a->job.leftovers[0]);
-	bytes_init(&changed, 4u * 1024 * 1024);
-	error_put_changed(&changed, bytes_view(&a->job.error), 0, hint);
-	bytes_release(&a->job.error);
-	a->job.error = changed;
+	add_hint(a, hint);
+}
+
+/* The answer is lost, and the index is there: made by this statement or by somebody else, who had
+ * it ready in between. It may be theirs, so it stays. */
+static void name_foundling(struct aside *a)
+{
+	struct slice wanted = bytes_view(&a->job.name);
+	char name[300];
+
+	if (a->job.foundling == 0 || a->job.told)
+		return;
+	log_event(LOG_LEVEL_WARNING, "index_of_unknown_origin", "session=%llu index=%u name=%s",
+		(unsigned long long)a->session, a->job.foundling,
+		log_quote(name, sizeof(name), (const char *)wanted.data,
+			(unsigned)strlen((const char *)wanted.data)));
+	add_hint(a,
+		"A valid index of this name is there now, perhaps made by this statement: look at "
+		"it before you run the migration again.");
 }
 
 void aside_tell_early(struct aside *a)
@@ -122,10 +147,15 @@ void aside_clean_up_is_late(struct aside *a)
 
 static void finish(struct aside *a)
 {
-	if (worth_another_try(a) && pq_is_connected(a->aside))
+	enum aside_result result;
+
+	if (worth_another_try(a) && pq_is_connected(a->aside)) {
 		try_again(a);
-	else
-		aside_finish(a, result_of(a), OBSTACLE_LOCK);
+		return;
+	}
+	result = result_of(a);
+	name_foundling(a);
+	aside_finish(a, result, OBSTACLE_LOCK);
 }
 
 /* Nothing can have been left: the statement was never sent, and nothing is to be undone. */
@@ -165,6 +195,46 @@ void aside_clean_up_elsewhere(struct aside *a)
 {
 	a->aside_up = false;
 	timer_start(a->watch_timer, LOOK_AGAIN_MS);
+}
+
+static void end_lost(struct aside *a);
+
+static void on_lost_ended(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->lost)
+		aside_clean_up_elsewhere(a);
+	else if (r->ok && r->n_rows > 0 && ++a->lost_rounds < MOST_LOST_ROUNDS)
+		end_lost(a);
+	else
+		aside_settings_role(a);
+}
+
+/*
+ * Whose connection is lost, goes on without knowing it, perhaps to the end of the build. What it
+ * leaves can be told only when it is gone. The rest of the condition is for a number used again.
+ */
+static const char end_lost_sql[] =
+	"SELECT pg_catalog.pg_terminate_backend(a.pid), pg_catalog.pg_sleep(0.02) "
+	"FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_stat_activity me "
+	"WHERE a.pid = $1::int AND me.pid = pg_catalog.pg_backend_pid() "
+	"AND a.usesysid = me.usesysid AND a.datid = me.datid "
+	"AND a.application_name = me.application_name AND a.backend_start < me.backend_start";
+
+static void end_lost(struct aside *a)
+{
+	char pid[16];
+	const char *parameters[] = {pid};
+
+	snprintf(pid, sizeof(pid), "%d", a->lost_pid);
+	pq_query_params(a->aside, end_lost_sql, parameters, 1, on_lost_ended, a);
+}
+
+void aside_clean_up_anew(struct aside *a)
+{
+	a->lost_rounds = 0;
+	end_lost(a);
 }
 
 /* "t_pkey_ccnew", "t_pkey_ccnew1": what REINDEX calls its own. */
@@ -242,17 +312,27 @@ static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 	}
 }
 
-/* The statement has succeeded, and whether its index is valid could not be found out: a valid one
+/* The statement has succeeded, but its answer, or whether its index is valid, was lost: a valid one
  * is ours, too. */
 static bool was_made(const struct aside *a, uint32_t oid, const char *name)
 {
 	const struct aside_job *j = &a->job;
 	bool valid;
 
-	if (!j->finished || j->statement.aside.if_not_exists ||
+	if (j->statement.kind != STATEMENT_CREATE_INDEX || j->statement.aside.if_not_exists ||
 		aside_index_was_there(j, oid, &valid))
 		return false;
-	return oid == j->building || (!j->too_many && made_by_us(a, name));
+	return oid == j->building || (j->finished && !j->too_many && made_by_us(a, name));
+}
+
+static bool is_foundling(const struct aside *a, uint32_t oid, const char *name)
+{
+	const struct aside_job *j = &a->job;
+	bool valid;
+
+	return j->statement.kind == STATEMENT_CREATE_INDEX && !j->statement.aside.if_not_exists &&
+	       j->building == 0 && !j->too_many && strcmp(j->sqlstate, "08006") == 0 &&
+	       made_by_us(a, name) && !aside_index_was_there(j, oid, &valid);
 }
 
 /* True when an index that may be ours may also be somebody's who is building it now. */
@@ -268,6 +348,8 @@ static bool collect(struct aside *a, const struct pq_result *r)
 
 		if (valid && was_made(a, oid, pq_value(r, i, 1)))
 			j->made = oid;
+		else if (valid && is_foundling(a, oid, pq_value(r, i, 1)))
+			j->foundling = oid;
 		if (valid ? oid != j->made : !is_ours(a, oid, pq_value(r, i, 1)))
 			continue;
 		if (oid != j->building && oid != j->made && pq_value(r, i, 2)[0] == 't')

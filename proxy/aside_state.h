@@ -75,6 +75,7 @@ struct aside_job {
 	bool too_many;	   /* more indexes than that */
 	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
 	uint32_t made;
+	uint32_t foundling;	/* valid, of the wanted name, and it is not known who has made it */
 	bool finished;		/* the statement has succeeded */
 	unsigned verifications; /* tries to find out whether its index is valid */
 
@@ -114,6 +115,8 @@ struct aside {
 	struct pq *watch; /* owned */
 	bool aside_up, watch_up;
 	int aside_pid;
+	int lost_pid;	      /* of a connection that was lost; its process may still be at work */
+	unsigned lost_rounds; /* of waiting for its end */
 
 	struct timer *watch_timer; /* owned */
 	struct timer *limit_timer; /* owned: the end of patience with clean-up; the pause before a
@@ -173,6 +176,8 @@ void aside_drop_later(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */
 void aside_clean_up(struct aside *a);
 void aside_clean_up_on(struct aside *a);
+/* aside_clean.c: there is a connection again to clean up with. */
+void aside_clean_up_anew(struct aside *a);
 /* aside_clean.c: tells the owner how it ended; the clean-up goes on. */
 void aside_tell_early(struct aside *a);
 /* aside_clean.c: cleanup_timeout is over: tells the owner, and goes on. */

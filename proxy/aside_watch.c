@@ -258,6 +258,9 @@ static void look(void *arg)
 
 	/* Waiting for a place to clean up with: that comes first. */
 	if (a->state == ASIDE_CLEANING && !a->aside_up) {
+		if (a->aside_pid != 0)
+			a->lost_pid = a->aside_pid;
+		a->aside_pid = 0;
 		if (!aside_open(a))
 			timer_start(a->watch_timer, RECONNECT_MS);
 		return;

@@ -21,6 +21,7 @@
 #include "registry.h"
 #include "session.h"
 #include "snapshot.h"
+#include "stats.h"
 #include "worker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -174,7 +175,8 @@ static void set_up(void)
 	shared.registry = registry_new();
 	worker.base = event_base_new();
 	worker.buffer = malloc(WORKER_BUFFER);
-	must(shared.registry && worker.base && worker.buffer);
+	shared.stats = stats_new();
+	must(shared.registry && shared.stats && worker.base && worker.buffer);
 }
 
 /* What was said to them is of no interest here. */
@@ -217,6 +219,7 @@ static void begin(void)
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
 	client = pair[0];
 	server = -1;
+	atomic_fetch_add(&shared.clients, 1); /* as who accepts it does */
 	session_accept(&worker, pair[1]);
 }
 

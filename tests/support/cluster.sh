@@ -203,7 +203,7 @@ start() {
 	md5 | password | trust) ;;
 	*) fail "unknown --auth $method" ;;
 	esac
-	if [ -z "$bin" ]; then bin=$(find_bin); fi
+	if [ -z "$bin" ]; then bin=${PG_BIN:-$(find_bin)}; fi
 	if [ -z "$dir" ]; then
 		dir=$(mktemp -d "${TMPDIR:-/tmp}/pgaside-XXXXXXXX")
 	else

@@ -7,7 +7,7 @@ packages=(gcc libc6-dev make pkg-config libevent-dev libssl-dev libpq-dev libini
 	libsystemd-dev)
 demo=(postgresql-15 postgresql-client-15 openssl nodejs npm ca-certificates)
 test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-tidy
-	libclang-rt-14-dev cppcheck shellcheck python3 python3-psycopg python3-psycopg2
+	libclang-rt-14-dev cppcheck shellcheck valgrind python3 python3-psycopg python3-psycopg2
 	default-jdk-headless libpostgresql-jdbc-java libspring-jdbc-java
 	python3-alembic python3-asyncpg python3-django python3-peewee python3-pg8000 yoyo
 	ruby-activerecord ruby-pg ruby-sequel php-cli php-pgsql php-doctrine-dbal php-illuminate-database

@@ -255,10 +255,10 @@ int proxy_descriptors(const struct proxy *p)
 /* The tests are built as the program is. */
 bool proxy_is_sanitized(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	return true;
 #elif defined(__has_feature)
-	return __has_feature(address_sanitizer);
+	return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 #else
 	return false;
 #endif

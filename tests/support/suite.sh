@@ -4,6 +4,7 @@
 # (.../fuzz_NAME, given the files of tests/fuzz/corpus/NAME), or prints "N passed, N failed" itself.
 #
 # BUILD: where the logs go. JOBS: how many at a time (all processors). TIMEOUT: seconds a program.
+# UNDER: what runs the programs, such as "setarch -R".
 set -euo pipefail
 
 name=$1
@@ -11,7 +12,7 @@ shift
 logs=${BUILD:-build}/logs/$name
 rm -rf "$logs"
 mkdir -p "$logs"
-export logs TIMEOUT=${TIMEOUT:-600}
+export logs TIMEOUT=${TIMEOUT:-600} UNDER=${UNDER:-}
 
 # build/tests/unit/test_frame -> build/logs/unit/unit-test_frame
 log_of() {
@@ -26,7 +27,8 @@ run_one() {
 	if [[ $base == fuzz_* ]]; then
 		mapfile -d '' -t arguments < <(find "tests/fuzz/corpus/${base#fuzz_}" -type f -print0 | sort -z)
 	fi
-	timeout -k 10 "$TIMEOUT" "$1" "${arguments[@]}" >"$log.log" 2>&1 </dev/null || status=$?
+	# shellcheck disable=SC2086 # UNDER is words
+	timeout -k 10 "$TIMEOUT" $UNDER "$1" "${arguments[@]}" >"$log.log" 2>&1 </dev/null || status=$?
 	if [[ $base == fuzz_* && $status -eq 0 ]]; then
 		echo "${#arguments[@]} passed, 0 failed" >>"$log.log"
 	fi
