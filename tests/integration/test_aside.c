@@ -342,6 +342,39 @@ static void a_role_without_a_connection_left_gets_an_error(void **state)
 	tell("DROP ROLE lonely");
 }
 
+/* The session goes on: PostgreSQL asks for a password at the log-in only. */
+static void a_password_that_has_expired_meanwhile_gets_an_error(void **state)
+{
+	PGconn *conn;
+
+	(void)state;
+	tell("CREATE ROLE fading LOGIN PASSWORD 'secret'");
+	tell("GRANT app TO fading");
+	conn = db_connect(proxy->port, "user=fading");
+	tell("ALTER ROLE fading VALID UNTIL '2001-01-01'");
+	db_do(conn, "BEGIN");
+	db_fail(conn, "28P01", "CREATE INDEX CONCURRENTLY i ON t (id)");
+	assert_int_equal(db_status(conn), 'E');
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("i"), "");
+	/* What is owed already fails before COMMIT, and with it the transaction. */
+	tell("ALTER ROLE fading VALID UNTIL 'infinity'");
+	db_do(conn, "BEGIN");
+	db_do(conn, "INSERT INTO t VALUES (4711)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	tell("ALTER ROLE fading VALID UNTIL '2001-01-01'");
+	db_fail(conn, "28P01", "COMMIT");
+	assert_string_equal(db_text(conn, "SELECT count(*) FROM t WHERE id = 4711"), "0");
+	tell("ALTER ROLE fading VALID UNTIL 'infinity'");
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("i"), "t");
+	db_close(conn);
+	WAIT_FOR(ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fading'"));
+	tell("DROP OWNED BY fading; DROP ROLE fading");
+}
+
 /* The trigger speaks on the server connection, too, before the refusal does. */
 static void an_event_trigger_is_heard_once(void **state)
 {
@@ -441,6 +474,7 @@ int main(void)
 		CASE(a_temporary_table_gets_its_index_in_the_transaction),
 		CASE(a_name_means_what_it_means_in_the_transaction),
 		CASE(a_role_without_a_connection_left_gets_an_error),
+		CASE(a_password_that_has_expired_meanwhile_gets_an_error),
 		CASE(an_event_trigger_is_heard_once),
 		CASE(a_statement_alone_outside_of_a_transaction_passes_as_it_is),
 		CASE(guard_repairs_and_cleans_up_outside_of_a_transaction),

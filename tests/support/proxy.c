@@ -93,10 +93,11 @@ static bool find_port(struct proxy *p)
 	if (!f)
 		return false;
 	while (fgets(line, sizeof(line), f)) {
-		const char *port = strstr(line, " port=");
+		const char *port = strstr(line, "port");
 
-		if (strstr(line, "event=listening") && port)
-			p->port = (int)strtol(port + 6, NULL, 10);
+		/* As text or as JSON. */
+		if (strstr(line, "listening") && port)
+			p->port = (int)strtol(port + strcspn(port, "0123456789"), NULL, 10);
 	}
 	fclose(f);
 	return p->port > 0;
@@ -151,7 +152,7 @@ static void show_reports(const struct proxy *p)
 	if (!f)
 		return;
 	while (fgets(line, sizeof(line), f))
-		if (!strstr(line, " event="))
+		if (!strstr(line, " event=") && line[0] != '{')
 			fputs(line, stderr);
 	fclose(f);
 }
