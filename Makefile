@@ -10,7 +10,7 @@ ifeq (,$(findstring -j,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(shell nproc)
 endif
 endif
-ifeq (,$(filter test demo integration asan e2e lint bench bench-full,$(MAKECMDGOALS)))
+ifeq (,$(filter test demo integration asan e2e e2e-all lint bench bench-full,$(MAKECMDGOALS)))
 MAKEFLAGS += --output-sync=line
 endif
 
@@ -61,7 +61,7 @@ INTEGRATION := $(call programs,integration,test_)
 REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
-.PHONY: install uninstall man deb package fuzz tsan tsan-suites valgrind versions chaos matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+.PHONY: e2e-all install uninstall man deb package fuzz tsan tsan-suites valgrind versions chaos matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
 	integration e2e asan asan-suites test demo bench bench-full clean
 .DEFAULT_GOAL := all
 
@@ -86,6 +86,7 @@ help:
 	@echo 'make chaos         real tools migrate while everything around them is killed at random'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
+	@echo 'make e2e-all       more cases of them'
 	@echo 'make bench         what pgaside costs, beside pgbouncer and HAProxy: five minutes'
 	@echo 'make bench-full    the same with longer rounds: an hour'
 	@echo 'make install       to PREFIX (/usr/local) below DESTDIR; make uninstall'
@@ -222,6 +223,9 @@ integration: $(INTEGRATION) $(BUILD)/pgaside servers
 
 e2e: $(BUILD)/pgaside
 	@PGASIDE=$(BUILD)/pgaside tests/e2e/run
+	@PGASIDE=$(BUILD)/pgaside tests/e2e/trouble
+e2e-all: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside tests/e2e/run --all
 
 # A stamp a file, so that only what changed is looked at again.
 TIDY := $(SOURCES:%.c=$(BUILD)/lint/%.tidy)

@@ -1,7 +1,8 @@
 """A small migrator as people write it: every pending file in a transaction of its own, with its name.
 
 Arguments: the driver (psycopg, psycopg2 or pg8000), `prepared` for the extended protocol,
-`together` for one transaction around all files, `lock` for an advisory lock that keeps a second one out."""
+`together` for one transaction around all files, `autocommit` for none. Against a second one: `xact` and
+`lock` are advisory locks of a transaction and of the session, `beside` one of another connection's transaction."""
 
 import importlib
 import os
@@ -32,8 +33,15 @@ cursor = connection.cursor()
 if "lock" in sys.argv:
     cursor.execute("SELECT pg_advisory_lock(1)")
     connection.commit()
+if "beside" in sys.argv:
+    beside = connect()
+    beside.execute("SELECT pg_try_advisory_xact_lock(%s)", (1,))
 cursor.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY)")
 connection.commit()
+if "autocommit" in sys.argv:
+    connection.autocommit = True
+if "xact" in sys.argv:
+    cursor.execute("SELECT pg_advisory_xact_lock(2)")
 for path in sorted(pathlib.Path("migrations").glob("*.sql")):
     cursor.execute("SELECT 1 FROM migrations WHERE name = %s", (path.name,))
     if cursor.fetchone() is None:
@@ -43,4 +51,6 @@ for path in sorted(pathlib.Path("migrations").glob("*.sql")):
     if not together:
         connection.commit()
 connection.commit()
+if "beside" in sys.argv:
+    beside.commit()
 connection.close()
