@@ -361,10 +361,27 @@ static bool settle_owed(struct check *c, const struct statement *st, struct subj
 	return true;
 }
 
+/* What it names is there no more. */
+static bool is_gone(struct check *c, const struct statement *st)
+{
+	struct slice name = names_an_index(st) ? st->aside.index : st->aside.table;
+
+	if (!check_is_gone(&c->now, name, c->dialect))
+		return false;
+	if (st->aside.if_exists)
+		check_say(c, CHECK_NOW, "what it names is gone: a NOTICE, and nothing to do");
+	else
+		check_fail(c, "what it names was dropped or renamed before");
+	return true;
+}
+
 void check_place(struct check *c, const struct statement *st)
 {
-	struct subject s = find_subject(c, st);
+	struct subject s;
 
+	if (is_gone(c, st))
+		return;
+	s = find_subject(c, st);
 	if (c->copies_in) {
 		check_fail(c, "COPY FROM STDIN is in the same Query: pgaside leaves all of it to "
 			      "PostgreSQL, which refuses this statement");

@@ -163,6 +163,23 @@ struct check_relation *check_table_of(struct check_state *s, const struct check_
 	return index->table > 0 ? &s->relations[index->table - 1] : NULL;
 }
 
+bool check_is_gone(struct check_state *s, struct slice text, struct sql_dialect dialect)
+{
+	struct sql_name schema, name;
+
+	if (text.len == 0 || check_find(s, text, dialect) ||
+		!read_path(s, text, dialect, &schema, &name))
+		return false;
+	for (size_t i = s->n_relations; i-- > 0;) {
+		const struct check_relation *r = &s->relations[i];
+
+		if (r->dropped && r->thing != EFFECT_OBJECT && sql_name_equal(&r->name, &name) &&
+			sql_name_equal(&r->schema, &schema))
+			return true;
+	}
+	return false;
+}
+
 bool check_is_own(const struct check_relation *r)
 {
 	return r->temporary || r->marks[MARK_MADE] > 0;
@@ -187,6 +204,17 @@ static enum check_mark mark_of(enum effect_lock lock)
 	return MARK_STRONG;
 }
 
+/* With a table go its indexes. */
+static void drop(struct check_state *s, struct check_relation *r)
+{
+	size_t table = (size_t)(r - s->relations) + 1;
+
+	r->dropped = true;
+	for (size_t i = 0; i < s->n_relations; i++)
+		if (s->relations[i].table == table)
+			s->relations[i].dropped = true;
+}
+
 /* DROP INDEX and REINDEX lock the table, too. */
 static void touch(struct check_state *s, const struct statement_effect *e,
 	const struct effect_touch *t, struct sql_dialect dialect, unsigned line)
@@ -201,7 +229,8 @@ static void touch(struct check_state *s, const struct statement_effect *e,
 		mark(r, mark_of(t->lock), line);
 	if (table && !check_is_own(table) && t->lock == EFFECT_LOCK_STRONG)
 		mark(table, MARK_STRONG, line);
-	r->dropped = r->dropped || t->drops;
+	if (t->drops)
+		drop(s, r);
 	if (t->partitioned)
 		r->thing = EFFECT_PARTITIONED;
 }

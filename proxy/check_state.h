@@ -72,6 +72,8 @@ struct check_relation *check_add_index(struct check_state *s, struct slice name,
 	struct sql_dialect dialect, const struct check_relation *table);
 /* Of an index; NULL when it is not known. */
 struct check_relation *check_table_of(struct check_state *s, const struct check_relation *index);
+/* The file has dropped or renamed what had that name. */
+bool check_is_gone(struct check_state *s, struct slice name, struct sql_dialect dialect);
 /* Only this transaction can see it. */
 bool check_is_own(const struct check_relation *r);
 

@@ -512,11 +512,26 @@ struct check *check_new(enum check_as as, bool together, const struct config *co
 	return c;
 }
 
-bool check_text(struct check *c, struct slice text, check_step_fn fn, void *arg)
+/* From here on the file takes its migration back, which is another matter. */
+static void tell_down(struct walk *w, struct slice rest)
 {
+	static const struct statement none = {.kind = STATEMENT_OTHER};
+	struct check *c = w->check;
+
+	count_lines(w, (size_t)(rest.data - w->text.data));
+	c->note[0] = '\0';
+	c->step = (struct check_step){.statement = &none, .text = rest, .line = w->line};
+	check_say(c, CHECK_UNREAD, "from here on the file takes the migration back: not read");
+	tell(w);
+}
+
+bool check_text(struct check *c, struct slice all, check_step_fn fn, void *arg)
+{
+	struct slice text = slice_of(all.data, check_up_length(all));
 	struct walk w = {.check = c, .text = text, .line = 1, .fn = fn, .arg = arg};
 	struct statement st;
-	bool opens = c->as == CHECK_AS_TRANSACTION && c->now.status == 'I';
+	bool opens = c->as == CHECK_AS_TRANSACTION && c->now.status == 'I' &&
+		     !check_has_no_transaction(all);
 
 	c->skips_rest = false;
 	if (c->as == CHECK_AS_QUERY)
@@ -527,9 +542,10 @@ bool check_text(struct check *c, struct slice text, check_step_fn fn, void *arg)
 	while (!c->now.failed && statement_next(&w.pieces, &st))
 		if (st.kind != STATEMENT_EMPTY)
 			walk_piece(&w, &st);
-	if (c->own_block ? c->now.status != 'I'
-			 : c->as == CHECK_AS_TRANSACTION && !c->together && c->now.status != 'I')
+	if (c->own_block ? c->now.status != 'I' : opens && !c->together && c->now.status != 'I')
 		walk_end(&w);
+	if (text.len < all.len)
+		tell_down(&w, slice_of(all.data + text.len, all.len - text.len));
 	return !c->now.failed;
 }
 

@@ -35,6 +35,11 @@ void check_say(struct check *c, enum check_verdict verdict, const char *format, 
 void check_fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void check_note(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* check_marks.c: how much of a file is not there to take the rest back. */
+size_t check_up_length(struct slice text);
+/* check_marks.c: the tool is told to send this file without a transaction. */
+bool check_has_no_transaction(struct slice text);
+
 /* check_place.c: an aside statement. */
 void check_place(struct check *c, const struct statement *st);
 /* check_walk.c: the block that is ours ends here. */

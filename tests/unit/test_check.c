@@ -110,6 +110,15 @@ static void the_statements_in_front_decide(void **state)
 		{T, "REFRESH MATERIALIZED VIEW CONCURRENTLY m;\n" CIC "i ON t (a)",
 			"1 passes, 2 at commit, 2 passes"},
 		{T, "DROP FUNCTION f(int);\n" CIC "i ON t (a)", "1 passes, 2 at commit, 2 passes"},
+		{T, "DROP TABLE t;\n" CIC "i ON t (a)", "1 passes, 2 fails!, 2 passes"},
+		{T, "DROP TABLE t;\nCREATE TABLE t (a int);\n" CIC "i ON t (a)",
+			"1 passes, 2 passes, 3 inline"},
+		{T, "ALTER TABLE t RENAME TO u;\n" CIC "i ON t (a)",
+			"1 passes, 2 fails!, 2 passes"},
+		{T, "DROP INDEX i;\nDROP INDEX CONCURRENTLY i", "1 passes, 2 fails!, 2 passes"},
+		{T, "DROP INDEX i;\nDROP INDEX CONCURRENTLY IF EXISTS i", "1 passes, 2 now"},
+		{S, "CREATE INDEX i ON t (a);\nDROP TABLE t;\nREINDEX INDEX CONCURRENTLY i",
+			"1 passes, 2 passes, 3 fails!"},
 		{T, CIC "i ON t (a);\n" CIC "i ON t (a)", "1 now, 2 fails!, 2 passes"},
 		{T, CIC "i ON t (a);\n" CIC "IF NOT EXISTS i ON t (a)", "1 now, 2 now"},
 	};
@@ -224,6 +233,26 @@ static void files_of_psql_are_read_past_what_is_no_sql(void **state)
 		{S, "COPY t FROM stdin;\n1\tit's\n\\.\n" CIC "i ON t (a);\n\\q",
 			"1 passes, 4 native, 5 unread"},
 		{S, "COPY t FROM stdin", "1 passes"},
+	};
+
+	(void)state;
+	check_samples(samples, LENGTH(samples));
+}
+
+static void marks_of_migration_tools_are_heeded(void **state)
+{
+	static const struct sample samples[] = {
+		{T, "-- migrate:up\n" CIC "i ON t (a);\n-- migrate:down\nDROP INDEX i;\n",
+			"2 now, 3 unread"},
+		{T, "-- migrate:up transaction:false\n" CIC "i ON t (a);\n", "2 native"},
+		{T, "-- +goose Up\nTRUNCATE t;\n" CIC "i ON t (a);\n-- +goose Down\nVACUUM;",
+			"2 passes, 3 at commit, 4 passes, 4 unread"},
+		{T, "-- +goose NO TRANSACTION\n-- +goose Up\n" CIC "i ON t (a);", "3 native"},
+		{T, "-- +migrate Up notransaction\nVACUUM;\n-- +migrate Down",
+			"2 passes, 3 unread"},
+		{T, "-- Up Migration\n" CIC "i ON t (a);\n-- Down Migration\nVACUUM",
+			"2 now, 3 unread"},
+		{T, "SELECT '-- migrate:down'; VACUUM", "1 passes, 1 fails!, 1 passes"},
 	};
 
 	(void)state;
@@ -363,6 +392,7 @@ int main(void)
 		cmocka_unit_test(a_transaction_that_has_failed_goes_no_further),
 		cmocka_unit_test(an_index_that_is_owed_cannot_be_used),
 		cmocka_unit_test(files_of_psql_are_read_past_what_is_no_sql),
+		cmocka_unit_test(marks_of_migration_tools_are_heeded),
 		cmocka_unit_test(settings_count),
 		cmocka_unit_test(what_is_longer_than_pgaside_reads_is_a_problem),
 		cmocka_unit_test(reasons_name_the_line_that_is_in_the_way),
