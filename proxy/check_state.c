@@ -1,5 +1,6 @@
 #include "check_state.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,6 +210,7 @@ static void drop(struct check_state *s, struct check_relation *r)
 {
 	size_t table = (size_t)(r - s->relations) + 1;
 
+	assert(s->relations); /* r is one of them */
 	r->dropped = true;
 	for (size_t i = 0; i < s->n_relations; i++)
 		if (s->relations[i].table == table)
