@@ -169,9 +169,24 @@ static enum conn_read_result read_held(
 	r = conn_read(from, room, WORKER_BUFFER, &len);
 	bytes_commit(&f->held, len);
 	count(f, len);
-	if (len > 0 && to && !f->waiting)
+	if (len > 0 && !f->waiting)
 		walk_held(f, s, to);
 	return r;
+}
+
+/*
+ * Before there is a peer: only what has come takes memory, so that a client that logs in by halves
+ * costs little. It may be a password, which does not stay in memory that is used again.
+ */
+static enum conn_read_result read_early(struct flow *f, struct conn *from, uint8_t *buffer)
+{
+	size_t len;
+	enum conn_read_result r = conn_read(from, buffer, WORKER_BUFFER, &len);
+
+	bytes_put(&f->held, buffer, len);
+	explicit_bzero(buffer, len);
+	f->total += len;
+	return bytes_failed(&f->held) ? CONN_READ_ERROR : r;
 }
 
 enum conn_read_result flow_read(
@@ -181,7 +196,9 @@ enum conn_read_result flow_read(
 	size_t done;
 	enum conn_read_result r;
 
-	if (!to || f->waiting || bytes_length(&f->held) > 0)
+	if (!to)
+		return read_early(f, from, buffer);
+	if (f->waiting || bytes_length(&f->held) > 0)
 		return read_held(f, s, from, to);
 	r = conn_read(from, buffer, WORKER_BUFFER, &len);
 	if (len == 0)

@@ -56,11 +56,12 @@ static void on_client(void *arg, int fd)
 {
 	struct server *s = arg;
 	struct worker_message m = {.kind = WORKER_ACCEPT, .fd = fd};
-	struct worker *w = s->workers[s->next_worker++ % s->n_workers];
 
 	atomic_fetch_add(&s->shared.clients, 1);
-	if (worker_post(w, &m))
-		return;
+	/* In turn; past one whose inbox is full. */
+	for (unsigned i = 0; i < s->n_workers; i++)
+		if (worker_post(s->workers[s->next_worker++ % s->n_workers], &m))
+			return;
 	atomic_fetch_sub(&s->shared.clients, 1);
 	close(fd);
 }
