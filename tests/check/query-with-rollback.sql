@@ -1,0 +1,6 @@
+-- as: query
+CREATE TABLE posts (id int);
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+REINDEX TABLE CONCURRENTLY users;
+DROP INDEX CONCURRENTLY users_name_idx;
+CREATE INDEX CONCURRENTLY i2 ON posts (id);

@@ -1,0 +1,6 @@
+CREATE SEQUENCE counter OWNED BY users.id;
+SELECT nextval('counter');
+CREATE INDEX CONCURRENTLY i1 ON orders (user_id);
+ALTER TABLE users ALTER COLUMN email SET STATISTICS 100;
+CREATE INDEX CONCURRENTLY i2 ON orders (user_id, id);
+CREATE INDEX CONCURRENTLY i3 ON users (email);

@@ -1,0 +1,3 @@
+CREATE STATISTICS s ON id, user_id FROM orders;
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+CREATE INDEX CONCURRENTLY i2 ON orders (user_id);

@@ -1,0 +1,6 @@
+CREATE TYPE mood AS ENUM ('good');
+ALTER TYPE mood ADD VALUE 'bad';
+CREATE EXTENSION IF NOT EXISTS plpgsql;
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+DROP TYPE mood;
+CREATE INDEX CONCURRENTLY i2 ON users (name, email);
