@@ -20,7 +20,7 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
-PACKAGES := libevent_core libevent_pthreads openssl libpq inih libidn libsystemd
+PACKAGES := libevent_core libevent_extra libevent_pthreads openssl libpq inih libidn libsystemd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 ifeq (,$(PKG_LIBS))
@@ -170,6 +170,8 @@ $(BUILD)/%.a:
 # protocol/ sees the contracts and nothing of the program.
 $(BUILD)/protocol/%.o: INCLUDES := -Iinclude
 $(BUILD)/protocol/%.o $(BUILD)/proxy/%.o: WARNINGS += $(SOURCE_WARNINGS)
+# The assembler reads it (.incbin), which -MMD does not see.
+$(BUILD)/proxy/http_page.o: proxy/page.html
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"

@@ -59,6 +59,8 @@ struct config {
 	char *listen_addr;    /* comma separated; "" = no TCP */
 	uint16_t listen_port; /* 0 = any free one */
 	char *unix_socket_dir;
+	char *http_listen_addr;	   /* "" = loopback */
+	uint16_t http_listen_port; /* 0 = any free one; with http_listen_addr "": no HTTP */
 	bool so_reuseport;
 	char *pidfile;	  /* "" = none */
 	unsigned workers; /* threads, 0 = choose; ask config_workers() */

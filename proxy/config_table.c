@@ -77,6 +77,13 @@ const struct setting setting_table[] = {
 		.help = "let another pgaside listen on the same port, which then takes over"},
 	{STRING(pidfile, "FILE"), .initial = "", .fixed = true,
 		.help = "write the process id there, and start only if no other process has it"},
+	{STRING(http_listen_addr, "ADDRESS"), .initial = "", .fixed = true,
+		.help = "where a page with what is running, metrics and health are served over "
+			"HTTP; "
+			"empty: 127.0.0.1, if http_listen_port is set"},
+	{AT(http_listen_port), .kind = SETTING_PORT, .initial = "0", .highest = UINT16_MAX,
+		.fixed = true,
+		.help = "its port; 0: any free one, if http_listen_addr is set, else no HTTP"},
 	{NUMBER(workers, 0, 64), .initial = "0", .fixed = true,
 		.help = "worker threads; 0: one per CPU, at most 4"},
 

@@ -109,7 +109,7 @@ static struct addrinfo *look_up(const char *address, uint16_t port, struct err *
 	snprintf(service, sizeof(service), "%u", port);
 	error = getaddrinfo(strcmp(address, "*") == 0 ? NULL : address, service, &hints, &found);
 	if (error != 0)
-		err_set(e, "08000", "listen_addr: \"%s\": %s", address, gai_strerror(error));
+		err_set(e, "08000", "cannot listen on \"%s\": %s", address, gai_strerror(error));
 	return found;
 }
 
@@ -133,23 +133,30 @@ static int listening_socket(const struct addrinfo *a, bool reuseport)
 	return fd;
 }
 
-struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
-	const struct listener_owner *owner, struct err *e)
+int listener_socket(const char *address, uint16_t port, bool reuseport, struct err *e)
 {
 	struct addrinfo *found = look_up(address, port, e);
-	struct listener *l;
 	int fd;
 
 	if (!found)
-		return NULL;
-	fd = listening_socket(found, owner->reuseport);
+		return -1;
+	fd = listening_socket(found, reuseport);
 	freeaddrinfo(found);
-	l = fd >= 0 ? listen_on(base, fd, owner) : NULL;
-	if (!l) {
+	if (fd < 0)
 		err_set(e, "08000", "cannot listen on %s port %u: %s", address, port,
 			strerrordesc_np(errno));
-		if (fd >= 0)
-			close(fd);
+	return fd;
+}
+
+struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
+	const struct listener_owner *owner, struct err *e)
+{
+	int fd = listener_socket(address, port, owner->reuseport, e);
+	struct listener *l = fd >= 0 ? listen_on(base, fd, owner) : NULL;
+
+	if (!l && fd >= 0) {
+		err_set(e, "53200", "out of memory");
+		close(fd);
 	}
 	return l;
 }

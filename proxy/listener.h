@@ -21,6 +21,8 @@ struct listener_owner {
 	bool reuseport; /* others may listen on the same port, or take the place of the socket */
 };
 
+/* A socket that listens, for another who accepts: the caller owns it. -1 with `e` as below. */
+int listener_socket(const char *address, uint16_t port, bool reuseport, struct err *e);
 /*
  * Listens on a numeric address or a name (the first address of it), port 0 = any. NULL with `e`
  * saying what cannot be bound and why.

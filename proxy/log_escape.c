@@ -13,9 +13,7 @@ enum {
 	MAX_DIGITS = 15	     /* of a number that every reader of JSON gets exactly */
 };
 
-/* How many bytes the character at `text` has in UTF-8; 0 when it is none, or a control character
- * (U+0080 to U+009F). */
-static unsigned utf8_length(const unsigned char *text, unsigned len)
+unsigned log_utf8_length(const unsigned char *text, unsigned len)
 {
 	static const struct {
 		unsigned char lowest, highest, second_lowest, second_highest, length;
@@ -49,7 +47,7 @@ static unsigned escape(char piece[PIECE_SIZE], const unsigned char *text, unsign
 {
 	static const char special[] = "\"\"\\\\\nn\rr\tt"; /* pairs: character, letter */
 	unsigned char c = text[0];
-	unsigned used = utf8_length(text, len);
+	unsigned used = log_utf8_length(text, len);
 
 	for (const char *s = special; *s; s += 2) {
 		if ((char)c == s[0]) {
@@ -141,7 +139,7 @@ static unsigned json_character(
 	char piece[JSON_PIECE_SIZE], const char *text, size_t len, bool quoted)
 {
 	unsigned char c = (unsigned char)text[0];
-	unsigned used = utf8_length((const unsigned char *)text, (unsigned)len);
+	unsigned used = log_utf8_length((const unsigned char *)text, (unsigned)len);
 
 	if (c == '\\' && quoted)
 		return json_escape(piece, text, len);

@@ -17,4 +17,10 @@
  */
 size_t log_json(char *out, size_t size, const char *line);
 
+/*
+ * How many bytes the character at `text` has in UTF-8; 0 when it is of ASCII, none at all, or a
+ * control character (U+0080 to U+009F). `len` is at least 1.
+ */
+unsigned log_utf8_length(const unsigned char *text, unsigned len);
+
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "http.h"
 #include "listener.h"
 #include "log.h"
 #include "registry.h"
@@ -28,6 +29,7 @@ struct server {
 	struct shared shared;
 	struct listener *listeners[MAX_LISTENERS]; /* owned */
 	unsigned n_listeners;
+	struct http *http;		     /* owned; NULL without */
 	struct worker *workers[MAX_WORKERS]; /* owned */
 	unsigned n_workers;
 	unsigned next_worker;
@@ -152,6 +154,26 @@ static bool start_workers(struct server *s, struct err *e)
 	return s->n_workers == wanted && wanted > 0;
 }
 
+static const struct config *config_for_http(void *arg)
+{
+	return server_config(arg);
+}
+
+static bool is_stopping(void *arg)
+{
+	return ((const struct server *)arg)->stopping;
+}
+
+static bool listen_for_http(struct server *s, struct err *e)
+{
+	const struct http_owner owner = {config_for_http, is_stopping, s};
+
+	if (!http_is_wanted(server_config(s)))
+		return true;
+	s->http = http_new(s->base, server_config(s), &s->shared, &owner, e);
+	return s->http != NULL;
+}
+
 static bool prepare(struct server *s, struct err *e)
 {
 	s->base = event_base_new();
@@ -160,7 +182,7 @@ static bool prepare(struct server *s, struct err *e)
 	if (!s->base || !s->shared.registry || !s->shared.stats || !catch_signals(s) ||
 		!hear_workers(s))
 		return err_set(e, "53200", "out of memory");
-	return start_workers(s, e) && listen_on_addresses(s, e);
+	return start_workers(s, e) && listen_on_addresses(s, e) && listen_for_http(s, e);
 }
 
 struct server *server_new(struct snapshot *snapshot, struct err *e)
@@ -313,6 +335,7 @@ void server_free(struct server *s)
 		close(s->ended[0]);
 		close(s->ended[1]);
 	}
+	http_free(s->http);
 	if (s->base)
 		event_base_free(s->base);
 	registry_free(s->shared.registry);

@@ -13,7 +13,8 @@ test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-t
 	ruby-activerecord ruby-pg ruby-sequel php-cli php-pgsql php-doctrine-dbal php-illuminate-database
 	libdbd-pg-perl sqitch golang-go golang-github-jackc-pgx-v4-dev golang-github-lib-pq-dev
 	golang-github-rubenv-sql-migrate-dev pgbouncer tmux
-	debhelper lintian mandoc mmdebstrap yamllint python3-yaml)
+	debhelper lintian mandoc mmdebstrap yamllint python3-yaml
+	chromium python3-prometheus-client)
 bench=(pgbouncer haproxy strace valgrind python3)
 case ${1:-} in
 build) ;;
