@@ -23,6 +23,8 @@
 /* What a worker takes at most beyond its patience. */
 #define LAST_WORDS_MS 10000u
 
+static const int signal_numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+
 struct server {
 	struct snapshot *snapshot; /* held: what new sessions begin with */
 	struct event_base *base;   /* owned */
@@ -126,11 +128,9 @@ static void on_signal(int signo, short what, void *arg)
 
 static bool catch_signals(struct server *s)
 {
-	static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
-
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < N_SIGNALS; i++) {
-		s->signals[i] = evsignal_new(s->base, numbers[i], on_signal, s);
+		s->signals[i] = evsignal_new(s->base, signal_numbers[i], on_signal, s);
 		if (!s->signals[i] || event_add(s->signals[i], NULL) != 0)
 			return false;
 	}
@@ -320,15 +320,27 @@ static void stop_workers(struct server *s)
 		worker_join(s->workers[i]);
 }
 
+/* Without these events a signal would do what it does by itself; but the end has come already. */
+static void release_signals(struct server *s)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	for (int i = 0; i < N_SIGNALS; i++)
+		sigaddset(&ours, signal_numbers[i]);
+	pthread_sigmask(SIG_BLOCK, &ours, NULL);
+	for (int i = 0; i < N_SIGNALS; i++)
+		if (s->signals[i])
+			event_free(s->signals[i]);
+}
+
 void server_free(struct server *s)
 {
 	if (!s)
 		return;
 	stop_listening(s);
 	stop_workers(s);
-	for (int i = 0; i < N_SIGNALS; i++)
-		if (s->signals[i])
-			event_free(s->signals[i]);
+	release_signals(s);
 	if (s->ended_event)
 		event_free(s->ended_event);
 	if (s->ended[0] > 0) {
