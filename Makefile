@@ -265,7 +265,7 @@ valgrind: $(UNIT)
 		$(SUITE) $@ $(UNIT)
 
 # Sessions on several workers, cancelled, reloaded, ended, taken over.
-THREADED := $(filter $(foreach t,cancel concurrency faults relay_load reload shutdown takeover,%/test_$(t)),\
+THREADED := $(filter $(foreach t,cancel concurrency faults relay_load reload service shutdown,%/test_$(t)),\
 	$(INTEGRATION))
 tsan:
 	@$(MAKE) BUILD=build/tsan SANITIZE=thread OPT='-O1 -g' tsan-suites
