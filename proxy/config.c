@@ -26,9 +26,8 @@ static char **string_field(struct config *c, const struct setting *s)
 		       : NULL;
 }
 
-void config_init(struct config *c)
+bool config_try_init(struct config *c, struct err *e)
 {
-	struct err e;
 	bool ok;
 
 	memset(c, 0, sizeof(*c));
@@ -36,11 +35,18 @@ void config_init(struct config *c)
 	     config_set_string(&c->server_password, "");
 	for (size_t i = 0; ok && i < setting_count; i++)
 		ok = setting_set(
-			c, &setting_table[i], setting_table[i].initial, setting_table[i].name, &e);
-	if (!ok) {
-		fputs("pgaside: out of memory\n", stderr);
-		exit(EXIT_FAILURE);
-	}
+			c, &setting_table[i], setting_table[i].initial, setting_table[i].name, e);
+	return ok || err_set(e, "53200", "out of memory");
+}
+
+void config_init(struct config *c)
+{
+	struct err e;
+
+	if (config_try_init(c, &e))
+		return;
+	fprintf(stderr, "pgaside: %s\n", e.text);
+	exit(EXIT_FAILURE);
 }
 
 static void release_string(char **field)

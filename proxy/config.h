@@ -114,6 +114,9 @@ struct config {
 
 /* Defaults for every setting. Fails only without memory (then exits: nothing runs yet). */
 void config_init(struct config *c);
+/* The same while sessions run, which a lack of memory must not end. `c` can be released in any
+ * case. */
+bool config_try_init(struct config *c, struct err *e);
 /* Wipes the strings: some hold passwords. */
 void config_release(struct config *c);
 

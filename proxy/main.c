@@ -152,8 +152,7 @@ static bool read_settings(struct options *o, struct config *c, struct err *e)
 	struct config scratch;
 	bool ok;
 
-	config_init(&scratch);
-	ok = read_flags(o, &scratch, e);
+	ok = config_try_init(&scratch, e) && read_flags(o, &scratch, e);
 	config_release(&scratch);
 	if (!ok || o->help)
 		return ok;
@@ -199,7 +198,8 @@ static void set_log(const struct config *c)
 
 static bool load(struct options *o, struct config *c, struct err *e)
 {
-	config_init(c);
+	if (!config_try_init(c, e))
+		return false;
 	if (o->is_run) {
 		/* The command's own output matters here. */
 		c->log_connections = false;

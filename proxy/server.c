@@ -238,7 +238,7 @@ void server_stop(struct server *s, unsigned grace_ms)
 	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = grace_ms};
 
 	s->stopping = true;
-	service_stopping(grace_ms + server_config(s)->cleanup_timeout_ms + LAST_WORDS_MS);
+	service_stopping((uint64_t)grace_ms + server_config(s)->cleanup_timeout_ms + LAST_WORDS_MS);
 	stop_listening(s);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_post(s->workers[i], &m);

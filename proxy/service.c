@@ -73,11 +73,11 @@ void service_reloading(void)
 		(uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
 }
 
-void service_stopping(unsigned ms)
+void service_stopping(uint64_t ms)
 {
 	/* Else the manager would kill what it has told to finish. */
 	sd_notifyf(0,
 		"STOPPING=1\nSTATUS=Letting transactions and asides finish\n"
 		"EXTEND_TIMEOUT_USEC=%" PRIu64,
-		(uint64_t)ms * 1000u);
+		ms * 1000u);
 }

@@ -8,6 +8,7 @@
 #define PGASIDE_SERVICE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Raises the soft limit of descriptors, as far as the hard one allows, to what so many sessions and
  * their asides need. When that is not enough, a warning says how many sessions are. */
@@ -19,6 +20,6 @@ void service_ready(void);
 /* service_ready() follows, also when nothing came of it. */
 void service_reloading(void);
 /* It may take so long. */
-void service_stopping(unsigned ms);
+void service_stopping(uint64_t ms);
 
 #endif
