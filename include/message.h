@@ -101,6 +101,8 @@ int data_row_decode(struct slice body, struct slice *values, int max);
 /* Authentication request: the code; `rest` borrows what follows it. */
 bool authentication_decode(struct slice body, uint32_t *code, struct slice *rest);
 
+/* Whether AuthenticationSASL's list has that mechanism. */
+bool sasl_offers(struct slice mechanisms, const char *name);
 /* SASLInitialResponse: the mechanism's name, and its data as far as there is any. */
 bool sasl_initial_decode(struct slice body, struct slice *mechanism, struct slice *data);
 

@@ -15,7 +15,8 @@
  * PostgreSQL's default of 4096, but seconds for SCRAM_MAX_ITERATIONS. scram_work() does it in
  * pieces, so that an event loop can serve others in between.
  *
- * No channel binding (SCRAM-SHA-256-PLUS): the flag sent is "n". The password is prepared as
+ * With scram_bind() the exchange is bound to the TLS channel (SCRAM-SHA-256-PLUS, RFC 5929's
+ * tls-server-end-point), so that nobody in between can pass it on. The password is prepared as
  * PostgreSQL prepares it (saslprep.h).
  */
 #ifndef PGASIDE_SCRAM_H
@@ -27,6 +28,8 @@
 #include "err.h"
 
 #define SCRAM_MECHANISM "SCRAM-SHA-256"
+#define SCRAM_MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
+#define SCRAM_END_POINT_MAX 64
 #define SCRAM_NONCE_SIZE 25	       /* of a nonce made here, with its zero byte */
 #define SCRAM_MAX_NONCE 256	       /* bytes of a nonce given to scram_new() */
 #define SCRAM_MAX_MESSAGE 4096	       /* bytes of a server's message */
@@ -42,6 +45,15 @@ bool scram_nonce(char nonce[SCRAM_NONCE_SIZE], struct err *e);
  * or when OpenSSL refuses.
  */
 struct scram *scram_new(struct slice user, struct slice password, const char *nonce, struct err *e);
+enum scram_binding {
+	SCRAM_UNBOUND,	   /* without TLS, or it is not wanted */
+	SCRAM_NOT_OFFERED, /* we would, the server does not: it will notice if somebody made it so
+			    */
+	SCRAM_BOUND	   /* with the mechanism SCRAM_MECHANISM_PLUS */
+};
+/* Before scram_client_first(). `end_point`, of SCRAM_BOUND: the hash of the server's certificate,
+ * up to SCRAM_END_POINT_MAX bytes; copied. */
+void scram_bind(struct scram *s, enum scram_binding binding, struct slice end_point);
 /* Wipes what was derived from the password. NULL is fine. */
 void scram_free(struct scram *s);
 

@@ -189,6 +189,20 @@ bool authentication_decode(struct slice body, uint32_t *code, struct slice *rest
 	return !c.failed;
 }
 
+bool sasl_offers(struct slice mechanisms, const char *name)
+{
+	struct cursor c = cursor_over(mechanisms);
+
+	for (;;) {
+		struct slice offered = cursor_cstr(&c);
+
+		if (offered.len == 0)
+			return false;
+		if (slice_is(offered, name))
+			return true;
+	}
+}
+
 bool sasl_initial_decode(struct slice body, struct slice *mechanism, struct slice *data)
 {
 	struct cursor c = cursor_over(body);

@@ -7,6 +7,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "saslprep.h"
@@ -29,7 +30,8 @@ enum {
 	HASH_SIZE = 32,	       /* of SHA-256 */
 	MD5_HEX_SIZE = 32,     /* of an MD5 in hexadecimal */
 	HASH_BASE64_SIZE = 45, /* of a SHA-256 in base64, with the zero byte */
-	MAX_ERROR_SHOWN = 100  /* of the text behind "e=" */
+	MAX_ERROR_SHOWN = 100, /* of the text behind "e=" */
+	MAX_HEADER = 32	       /* of the GS2 header */
 };
 
 static const char malformed[] = "08P01"; /* protocol_violation */
@@ -42,6 +44,9 @@ struct scram {
 	size_t nonce_at;   /* where the combined nonce stands in it */
 	size_t nonce_len;
 	char nonce[SCRAM_MAX_NONCE + 1]; /* ours */
+	/* The GS2 header, and behind it the end point that the channel is bound to. */
+	uint8_t channel[MAX_HEADER + SCRAM_END_POINT_MAX];
+	size_t header_len, channel_len;
 
 	unsigned left;		      /* iterations still to do */
 	uint8_t round[HASH_SIZE];     /* U of RFC 5802's Hi() */
@@ -130,9 +135,25 @@ struct scram *scram_new(struct slice user, struct slice password, const char *no
 		return NULL;
 	}
 	memcpy(s->nonce, nonce, len + 1);
+	scram_bind(s, SCRAM_UNBOUND, slice_of("", 0));
 	bytes_init(&s->auth, (size_t)4 * SCRAM_MAX_MESSAGE);
 	put_bare(&s->auth, user, nonce);
 	return s;
+}
+
+void scram_bind(struct scram *s, enum scram_binding binding, struct slice end_point)
+{
+	static const char *const headers[] = {
+		[SCRAM_UNBOUND] = "n,,",
+		[SCRAM_NOT_OFFERED] = "y,,",
+		[SCRAM_BOUND] = "p=tls-server-end-point,,",
+	};
+
+	assert(s->state == SCRAM_START && end_point.len <= SCRAM_END_POINT_MAX);
+	s->header_len = strlen(headers[binding]);
+	memcpy(s->channel, headers[binding], s->header_len);
+	memcpy(s->channel + s->header_len, end_point.data, end_point.len);
+	s->channel_len = s->header_len + end_point.len;
 }
 
 void scram_free(struct scram *s)
@@ -154,7 +175,7 @@ bool scram_client_first(struct scram *s, struct bytes *out, struct err *e)
 {
 	if (s->state != SCRAM_START)
 		return fail(s, e, malformed, "the server asked twice for the start of SCRAM");
-	bytes_put(out, "n,,", 3);
+	bytes_put(out, s->channel, s->header_len);
 	bytes_put_slice(out, bytes_view(&s->auth));
 	if (bytes_failed(&s->auth) || bytes_failed(out))
 		return fail(s, e, "53200", "out of memory");
@@ -354,14 +375,15 @@ static bool derive_proof(struct scram *s, uint8_t proof[HASH_SIZE])
 	return ok;
 }
 
-/* client-final-message-without-proof; "biws" is the base64 of "n,,". The nonce is copied: `out` may
- * be the buffer that it stands in. */
+/* client-final-message-without-proof. The nonce is copied: `out` may be the buffer that it stands
+ * in. */
 static void put_without_proof(const struct scram *s, struct bytes *out)
 {
-	char nonce[SCRAM_MAX_MESSAGE];
+	char nonce[SCRAM_MAX_MESSAGE], channel[(sizeof(s->channel) + 2) / 3 * 4 + 1];
 
 	memcpy(nonce, bytes_view(&s->auth).data + s->nonce_at, s->nonce_len);
-	bytes_put(out, "c=biws,r=", strlen("c=biws,r="));
+	EVP_EncodeBlock((unsigned char *)channel, s->channel, (int)s->channel_len);
+	bytes_printf(out, "c=%s,r=", channel);
 	bytes_put(out, nonce, s->nonce_len);
 }
 

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "tls.h"
 
 #define FINISH_SECONDS 10
 /* The owner bounds what it hands over by the water marks; this is only the last line. */
@@ -454,6 +453,11 @@ bool conn_has_alpn(const struct conn *c)
 bool conn_same_certificate(const struct conn *client, const struct conn *server)
 {
 	return client->ssl && server->ssl && tls_same_certificate(client->ssl, server->ssl);
+}
+
+size_t conn_end_point(const struct conn *c, uint8_t out[TLS_END_POINT_MAX])
+{
+	return c->ssl ? tls_end_point(c->ssl, out) : 0;
 }
 
 int conn_peek(const struct conn *c)

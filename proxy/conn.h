@@ -17,6 +17,7 @@
 
 #include "err.h"
 #include "slice.h"
+#include "tls.h"
 
 struct conn;
 struct event_base;
@@ -66,6 +67,9 @@ bool conn_is_tls(const struct conn *c);
 bool conn_has_alpn(const struct conn *c);
 /* Both are TLS, and what `client` sees is the certificate that `server` has shown. */
 bool conn_same_certificate(const struct conn *client, const struct conn *server);
+/* What channel binding binds to: the hash of the peer's certificate. Returns its length, 0 when
+ * there is none. */
+size_t conn_end_point(const struct conn *c, uint8_t out[TLS_END_POINT_MAX]);
 /* The first byte that is there, which stays there; -1 when there is none. Not with TLS. */
 int conn_peek(const struct conn *c);
 

@@ -36,6 +36,16 @@ bool login_allows_cleartext(struct session *s)
 	return false;
 }
 
+bool login_must_bind(const struct session *s)
+{
+	return strcmp(s->snapshot->upstream.channel_binding, "require") == 0;
+}
+
+bool login_must_not_bind(const struct session *s)
+{
+	return strcmp(s->snapshot->upstream.channel_binding, "disable") == 0;
+}
+
 void login_expect(struct session *s)
 {
 	s->login->due = true;
@@ -71,6 +81,28 @@ static void log_in_done(struct session *s)
 		conn_is_tls(s->client) ? "yes" : "no", s->route.host->host, s->route.host->port);
 }
 
+static bool refuse_unbound(struct session *s)
+{
+	session_refuse(s, "28000",
+		"channel binding is required (channel_binding of upstream), but the server's "
+		"authentication goes without");
+	return false;
+}
+
+static bool is_bound_as_wanted(struct session *s)
+{
+	return s->login->bound || !login_must_bind(s) || refuse_unbound(s);
+}
+
+/* Nothing is shown to a server that asks for what cannot be bound. */
+static bool can_be_bound(struct session *s, uint32_t code)
+{
+	bool sasl = code == AUTHENTICATION_SASL || code == AUTHENTICATION_SASL_CONTINUE ||
+		    code == AUTHENTICATION_SASL_FINAL;
+
+	return sasl || !login_must_bind(s) || refuse_unbound(s);
+}
+
 static enum flow_action on_ok(struct session *s)
 {
 	if (s->login->due && !s->login->answered) {
@@ -78,7 +110,7 @@ static enum flow_action on_ok(struct session *s)
 			"the server did not wait for the password that it had asked for");
 		return FLOW_STOP;
 	}
-	if (!login_password_is_mutual(s))
+	if (!login_password_is_mutual(s) || !is_bound_as_wanted(s))
 		return FLOW_STOP;
 	if (!may_log_in_without_password(s)) {
 		session_refuse(s, "28000",
@@ -106,6 +138,8 @@ static enum flow_action on_authentication(struct session *s, struct slice body)
 	}
 	if (code == AUTHENTICATION_OK)
 		return on_ok(s);
+	if (!can_be_bound(s, code))
+		return FLOW_STOP;
 	return s->snapshot->config.auth == AUTH_RELAY ? login_relay_request(s, code, rest)
 						      : login_password_request(s, code, rest);
 }

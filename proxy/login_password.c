@@ -82,7 +82,11 @@ static bool scram_begin(struct session *s, struct bytes *first, struct err *e)
 	scram_free(s->login->scram);
 	/* As libpq does: the user is the StartupMessage's, the one in here stays empty. */
 	s->login->scram = scram_new(slice_str(""), bytes_view(&s->password), nonce, e);
-	return s->login->scram && scram_client_first(s->login->scram, first, e);
+	if (!s->login->scram)
+		return false;
+	scram_bind(s->login->scram, s->login->binding,
+		slice_of(s->login->end_point, s->login->end_point_len));
+	return scram_client_first(s->login->scram, first, e);
 }
 
 static void answer_scram(struct session *s)
@@ -93,7 +97,9 @@ static void answer_scram(struct session *s)
 	bytes_init(&first, SCRAM_MAX_MESSAGE);
 	bytes_init(&message, SCRAM_MAX_MESSAGE + 64);
 	if (scram_begin(s, &first, &e)) {
-		message_put_sasl_initial(&message, SCRAM_MECHANISM, bytes_view(&first));
+		message_put_sasl_initial(&message,
+			s->login->bound ? SCRAM_MECHANISM_PLUS : SCRAM_MECHANISM,
+			bytes_view(&first));
 		send_server(s, &message);
 	} else {
 		session_fail(s, &e);
@@ -136,22 +142,36 @@ static void need_password(struct session *s, enum login_method method)
 			"has none");
 }
 
+/* As libpq: bound to the server's certificate where both can. */
+static void choose_binding(struct session *s, bool offered)
+{
+	struct login *l = s->login;
+
+	l->binding = SCRAM_UNBOUND;
+	l->end_point_len = 0;
+	if (login_must_not_bind(s))
+		return;
+	if (offered)
+		l->end_point_len = conn_end_point(s->server, l->end_point);
+	if (l->end_point_len > 0)
+		l->binding = SCRAM_BOUND;
+	else if (!offered && conn_is_tls(s->server))
+		l->binding = SCRAM_NOT_OFFERED;
+}
+
 static void on_sasl(struct session *s, struct slice mechanisms)
 {
-	struct cursor c = cursor_over(mechanisms);
-
-	for (;;) {
-		struct slice name = cursor_cstr(&c);
-
-		if (c.failed || name.len == 0)
-			break;
-		if (slice_is(name, SCRAM_MECHANISM)) {
-			need_password(s, LOGIN_SCRAM);
-			return;
-		}
-	}
-	session_refuse(s, "08P01",
-		"the server offers no authentication that pgaside knows (SCRAM-SHA-256)");
+	choose_binding(s, sasl_offers(mechanisms, SCRAM_MECHANISM_PLUS));
+	s->login->bound = s->login->binding == SCRAM_BOUND;
+	if (!s->login->bound && !sasl_offers(mechanisms, SCRAM_MECHANISM))
+		session_refuse(s, "08P01",
+			"the server offers no authentication that pgaside knows (SCRAM-SHA-256)");
+	else if (!s->login->bound && login_must_bind(s))
+		session_refuse(s, "28000",
+			"channel binding is required (channel_binding of upstream), and the "
+			"server does not offer it");
+	else
+		need_password(s, LOGIN_SCRAM);
 }
 
 static void send_scram_final(struct session *s)

@@ -10,8 +10,6 @@
 #include "message.h"
 #include "scram.h"
 
-#define SCRAM_PLUS "SCRAM-SHA-256-PLUS"
-
 /* The list without channel binding, as a message, in `out`. False when it is malformed; `left` says
  * how many mechanisms remain. */
 static bool put_without_plus(struct bytes *out, struct slice mechanisms, unsigned *left)
@@ -26,7 +24,7 @@ static bool put_without_plus(struct bytes *out, struct slice mechanisms, unsigne
 
 		if (name.len == 0)
 			break;
-		if (slice_is(name, SCRAM_PLUS))
+		if (slice_is(name, SCRAM_MECHANISM_PLUS))
 			continue;
 		bytes_put_slice(out, name);
 		bytes_put_u8(out, 0);
@@ -37,27 +35,14 @@ static bool put_without_plus(struct bytes *out, struct slice mechanisms, unsigne
 	return cursor_done(&c);
 }
 
-static bool has_plus(struct slice mechanisms)
-{
-	struct cursor c = cursor_over(mechanisms);
-
-	for (;;) {
-		struct slice name = cursor_cstr(&c);
-
-		if (name.len == 0)
-			return false;
-		if (slice_is(name, SCRAM_PLUS))
-			return true;
-	}
-}
-
 static enum flow_action on_mechanisms(struct session *s, struct slice mechanisms)
 {
 	struct bytes *list = &s->down.substitute;
 	unsigned left;
 
 	s->login->choosing = true;
-	if (!has_plus(mechanisms) || conn_same_certificate(s->client, s->server)) {
+	if (!sasl_offers(mechanisms, SCRAM_MECHANISM_PLUS) ||
+		conn_same_certificate(s->client, s->server)) {
 		login_expect(s);
 		return FLOW_PASS;
 	}
@@ -97,13 +82,27 @@ enum flow_action login_relay_request(struct session *s, uint32_t code, struct sl
  * A client with TLS that could do channel binding and was not offered it says so, to unmask whoever
  * took it off the list. The server will refuse that in words that do not help.
  */
-static bool unmasks_us(const struct session *s, struct slice message)
+static bool unmasks_us(const struct session *s, struct slice mechanism, struct slice data)
+{
+	return s->login->without_plus && slice_is(mechanism, SCRAM_MECHANISM) && data.len > 0 &&
+	       data.data[0] == 'y';
+}
+
+/* False when the log-in has ended. */
+static bool note_choice(struct session *s, struct slice body)
 {
 	struct slice mechanism, data;
 
-	return s->login->without_plus &&
-	       sasl_initial_decode(frame_body(message), &mechanism, &data) &&
-	       slice_is(mechanism, SCRAM_MECHANISM) && data.len > 0 && data.data[0] == 'y';
+	if (!sasl_initial_decode(body, &mechanism, &data))
+		return true; /* the server will have the right words for that */
+	s->login->bound = slice_is(mechanism, SCRAM_MECHANISM_PLUS);
+	if (!unmasks_us(s, mechanism, data))
+		return true;
+	session_refuse(s, "28000",
+		"SCRAM channel binding negotiation error: client and server have TLS with "
+		"different certificates, so pgaside cannot pass channel binding on; use "
+		"channel_binding=disable, or give pgaside the server's own certificate");
+	return false;
 }
 
 void login_relay_answer(struct session *s, struct slice message)
@@ -111,12 +110,6 @@ void login_relay_answer(struct session *s, struct slice message)
 	bool chooses = s->login->choosing;
 
 	s->login->choosing = false;
-	if (chooses && unmasks_us(s, message)) {
-		session_refuse(s, "28000",
-			"SCRAM channel binding negotiation error: client and server have TLS with "
-			"different certificates, so pgaside cannot pass channel binding on; use "
-			"channel_binding=disable, or give pgaside the server's own certificate");
-		return;
-	}
-	conn_send(s->server, message);
+	if (!chooses || note_choice(s, frame_body(message)))
+		conn_send(s->server, message);
 }

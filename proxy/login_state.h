@@ -12,6 +12,7 @@
 #define PGASIDE_LOGIN_STATE_H
 
 #include "flow.h"
+#include "scram.h"
 #include "session_state.h"
 
 #define LOGIN_ANSWER_MAX                                                  \
@@ -30,11 +31,15 @@ struct login {
 	struct timer *timer;	 /* owned: what is better done from the loop */
 	bool due;		 /* the client is to answer */
 	bool answered;		 /* it has, at least once */
+	bool bound;		 /* SCRAM is bound to the server's certificate */
 
 	/* auth = password */
 	enum login_method method;
 	uint8_t salt[4];
 	struct scram *scram; /* owned */
+	enum scram_binding binding;
+	uint8_t end_point[TLS_END_POINT_MAX];
+	size_t end_point_len;
 
 	/* auth = relay */
 	bool choosing;	   /* the answer that is due names a SASL mechanism */
@@ -45,6 +50,9 @@ struct login {
 void login_expect(struct session *s);
 /* False, with the client refused, when a password in clear could be overheard. */
 bool login_allows_cleartext(struct session *s);
+/* The upstream's channel_binding is `require`, or `disable`. */
+bool login_must_bind(const struct session *s);
+bool login_must_not_bind(const struct session *s);
 /* Goes on to the server. */
 void login_connect(struct session *s);
 

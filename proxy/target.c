@@ -101,6 +101,7 @@ struct pq *target_connect(const struct target *t, struct worker *w, const char *
 		{"sslkey", u->sslkey},
 		{"sslcrl", u->sslcrl},
 		{"sslpassword", u->sslpassword},
+		{"channel_binding", u->channel_binding},
 		{"sslnegotiation", u->direct_tls ? "direct" : ""},
 		{"passfile", u->passfile},
 		{"gssencmode", "disable"},

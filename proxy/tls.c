@@ -231,6 +231,24 @@ bool tls_has_alpn(const SSL *ssl)
 	return len == ALPN_SIZE - 1 && memcmp(chosen, alpn + 1, len) == 0;
 }
 
+size_t tls_end_point(const SSL *ssl, uint8_t out[TLS_END_POINT_MAX])
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+	int digest = NID_undef;
+	const EVP_MD *md = NULL;
+	unsigned len = 0;
+
+	if (!certificate || X509_get_signature_info(certificate, &digest, NULL, NULL, NULL) != 1)
+		return 0;
+	if (digest == NID_md5 || digest == NID_sha1)
+		digest = NID_sha256;
+	md = digest == NID_undef ? NULL : EVP_get_digestbynid(digest);
+	if (!md || EVP_MD_get_size(md) > TLS_END_POINT_MAX ||
+		X509_digest(certificate, md, out, &len) != 1)
+		return 0;
+	return len;
+}
+
 bool tls_same_certificate(const SSL *client, const SSL *server)
 {
 	const X509 *ours = SSL_get_certificate(client);

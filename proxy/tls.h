@@ -10,6 +10,8 @@
 #define PGASIDE_TLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "err.h"
 
@@ -54,6 +56,13 @@ struct ssl_ctx_st *tls_client_context(
 bool tls_expect(struct ssl_st *ssl, const char *server_name, const char *verify_name);
 /* Both sides have agreed on ALPN "postgresql". */
 bool tls_has_alpn(const struct ssl_st *ssl);
+/*
+ * The peer's certificate as channel binding has it (RFC 5929, tls-server-end-point): its hash, by
+ * the function of its own signature, by SHA-256 if that was MD5 or SHA-1. Returns the length, 0
+ * when there is none.
+ */
+#define TLS_END_POINT_MAX 64
+size_t tls_end_point(const struct ssl_st *ssl, uint8_t out[TLS_END_POINT_MAX]);
 /* Whether we show to `client` the very certificate that `server` has shown to us. */
 bool tls_same_certificate(const struct ssl_st *client, const struct ssl_st *server);
 

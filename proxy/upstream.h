@@ -32,7 +32,7 @@ struct upstream {
 	bool direct_tls; /* sslnegotiation=direct: TLS without asking */
 	/* All owned, "" = not given. */
 	char *sslmode; /* tls_mode as a word */
-	char *sslrootcert, *sslcert, *sslkey, *sslcrl, *sslpassword;
+	char *sslrootcert, *sslcert, *sslkey, *sslcrl, *sslpassword, *channel_binding;
 	char *user, *password, *passfile, *dbname;
 	struct ssl_ctx_st *tls; /* owned, NULL with sslmode=disable */
 };

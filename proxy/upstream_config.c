@@ -67,7 +67,6 @@ static bool is_unsupported(const char *keyword, const char *value)
 		const char *keyword;
 		const char *harmless; /* separated by blanks */
 	} list[] = {
-		{"channel_binding", "disable prefer"},
 		{"gssencmode", "disable prefer"},
 		{"require_auth", ""},
 		{"requirepeer", ""},
@@ -99,6 +98,7 @@ static bool take(void *arg, const char *keyword, const char *value, struct err *
 		{"sslkey", &u->sslkey},
 		{"sslcrl", &u->sslcrl},
 		{"sslpassword", &u->sslpassword},
+		{"channel_binding", &u->channel_binding},
 		{"user", &u->user},
 		{"password", &u->password},
 		{"passfile", &u->passfile},
@@ -176,12 +176,13 @@ static bool add_hosts(struct reading *r, struct err *e)
 	}
 }
 
-#define STRINGS 10
+#define STRINGS 11
 
 static void list_strings(struct upstream *u, char **list[STRINGS])
 {
 	char **const strings[STRINGS] = {&u->sslmode, &u->sslrootcert, &u->sslcert, &u->sslkey,
-		&u->sslcrl, &u->sslpassword, &u->user, &u->password, &u->passfile, &u->dbname};
+		&u->sslcrl, &u->sslpassword, &u->channel_binding, &u->user, &u->password,
+		&u->passfile, &u->dbname};
 
 	memcpy(list, strings, sizeof(strings));
 }
@@ -230,6 +231,17 @@ static bool check_negotiation(const struct upstream *u, struct err *e)
 	return !u->direct_tls || u->tls_mode >= TLS_REQUIRE ||
 	       err_set(e, "08001",
 		       "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full");
+}
+
+static bool check_binding(const struct upstream *u, struct err *e)
+{
+	static const char *const words[] = {"", "disable", "prefer", "require"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(words[i], u->channel_binding) == 0)
+			return true;
+	return err_set(e, "08001", "channel_binding \"%s\" is none of disable, prefer, require",
+		u->channel_binding);
 }
 
 /* What is not named, and is there: libpq's own files in the user's directory. */
@@ -284,7 +296,7 @@ bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
 {
 	struct reading r = {.upstream = u};
 	bool ok = set_defaults(u, e) && parse(&r, conninfo, e) && add_hosts(&r, e) &&
-		  check_negotiation(u, e) && prepare_tls(u, e);
+		  check_negotiation(u, e) && check_binding(u, e) && prepare_tls(u, e);
 
 	free(r.hosts);
 	free(r.addresses);

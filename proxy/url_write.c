@@ -240,6 +240,7 @@ static const struct {
 	{"ssl_min_protocol_version", "sslminprotocolversion", "PGSSLMINPROTOCOLVERSION"},
 	{"ssl_max_protocol_version", "sslmaxprotocolversion", "PGSSLMAXPROTOCOLVERSION"},
 	{"requirepeer", "requirepeer", "PGREQUIREPEER"},
+	{"channel_binding", "channelbinding", "PGCHANNELBINDING"},
 	{"gssencmode", "gssencmode", "PGGSSENCMODE"},
 	{"krbsrvname", "krbsrvname", "PGKRBSRVNAME"},
 	{"gsslib", "gsslib", "PGGSSLIB"},

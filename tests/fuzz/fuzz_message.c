@@ -43,6 +43,7 @@ static void decode_frontend(struct slice body)
 		expect(text.len == body.len - 5);
 	if (target_decode(body, &target))
 		expect(target.kind == body.data[0] && target.name.len == body.len - 2);
+	sasl_offers(body, "SCRAM-SHA-256-PLUS");
 	if (sasl_initial_decode(body, &text, &data))
 		expect(text.len + data.len + 5 == body.len);
 }

@@ -267,6 +267,60 @@ static void channel_binding_is_not_offered_where_it_cannot_work(void **state)
 	assert_non_null(strstr(error, "channel binding is required"));
 }
 
+/* pgaside in front of another one that is in the middle: the password of pgaside's client is bound
+ * to the certificate that pgaside sees, which must be the server's. */
+static void somebody_in_the_middle_is_found_out(void **state)
+{
+	static const struct {
+		const char *certificate, *binding;
+		bool ok;
+	} cases[] = {
+		{"server", "prefer", true},
+		{"server", "require", true},
+		{"other", "prefer", false},
+		{"other", "require", false},
+		{"other", "disable", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		struct proxy *middle = relay_with_tls(cases[i].certificate, "require"), *p;
+		char upstream[200];
+		const char *error;
+
+		snprintf(upstream, sizeof(upstream),
+			"host=127.0.0.1 port=%d sslmode=require channel_binding=%s", middle->port,
+			cases[i].binding);
+		p = proxy_start(upstream, NULL);
+		error = db_login_error(p->port, "");
+		if (cases[i].ok ? error[0] != '\0' : strncmp(error, "28000: ", 7) != 0)
+			fail_msg("%s, %s: %s", cases[i].certificate, cases[i].binding, error);
+		assert_int_equal(proxy_stop(p, 15), 0);
+		assert_int_equal(proxy_stop(middle, 15), 0);
+	}
+}
+
+static void channel_binding_that_is_required_is_insisted_on(void **state)
+{
+	static const char *const auth[] = {"password", "relay"};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(auth); i++) {
+		struct proxy *p =
+			proxy_start(fixture_url("?sslmode=disable&channel_binding=require"),
+				"--auth", auth[i], NULL);
+		static const char *const users[] = {"app", "clear", "hashed", "trusted"};
+
+		for (size_t j = 0; j < LENGTH(users); j++) {
+			char more[64];
+
+			snprintf(more, sizeof(more), "user=%s", users[j]);
+			assert_memory_equal(db_login_error(p->port, more), "28000: ", 7);
+		}
+		assert_int_equal(proxy_stop(p, 15), 0);
+	}
+}
+
 static void a_server_without_tls_offers_no_channel_binding_itself(void **state)
 {
 	struct proxy *p = relay_with_tls("other", "disable");
@@ -509,6 +563,8 @@ int main(void)
 		CASE(a_user_without_password_needs_none_for_an_aside_either),
 		CASE(channel_binding_works_with_the_servers_own_certificate),
 		CASE(channel_binding_is_not_offered_where_it_cannot_work),
+		CASE(somebody_in_the_middle_is_found_out),
+		CASE(channel_binding_that_is_required_is_insisted_on),
 		CASE(a_server_without_tls_offers_no_channel_binding_itself),
 		CASE(over_an_open_network_only_scram_and_md5_go_through),
 		CASE(what_a_client_says_in_sasl_gets_the_servers_own_answer),

@@ -547,6 +547,33 @@ static void a_message_beyond_the_limit_fails_and_crashes_nothing(void **state)
 	}
 }
 
+static void a_mechanism_is_found_in_a_list_only_as_a_whole(void **state)
+{
+	static const struct {
+		const char *list;
+		size_t len;
+		bool found;
+	} lists[] = {
+		{WIRE("SCRAM-SHA-256\0\0"), true},
+		{WIRE("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"), true},
+		{WIRE("SCRAM-SHA-256\0"), true}, /* its end is not looked for */
+		{WIRE("SCRAM-SHA-256"), false},
+		{WIRE("SCRAM-SHA-256-PLUS\0\0"), false},
+		{WIRE("SCRAM-SHA\0\0"), false},
+		{WIRE("\0SCRAM-SHA-256\0\0"), false},
+		{WIRE(""), false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(lists); i++) {
+		struct slice copy = exact_copy(slice_of(lists[i].list, lists[i].len));
+
+		if (sasl_offers(copy, "SCRAM-SHA-256") != lists[i].found)
+			fail_msg("list %zu", i);
+		exact_free(copy);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +600,7 @@ int main(void)
 		cmocka_unit_test(an_error_is_copied_with_a_position_set),
 		cmocka_unit_test(messages_follow_one_another),
 		cmocka_unit_test(a_message_beyond_the_limit_fails_and_crashes_nothing),
+		cmocka_unit_test(a_mechanism_is_found_in_a_list_only_as_a_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,7 @@ static const struct {
 			 "PGTARGETSESSIONATTRS=any", "PGHOSTS=stays",
 			 "DATABASE_URL=postgresql://u:p@h?sslmode=require"}},
 		"host='h' port='1' user='u' password='p' sslmode='require' "
-		"target_session_attrs='any' sslrootcert='r'",
+		"target_session_attrs='any' sslrootcert='r' channel_binding='require'",
 		"p", "p",
 		{"PGHOSTS=stays", "PGHOST=127.0.0.1", "PGPORT=5499", "PGSSLMODE=disable",
 			"PGUSER=u", "PGPASSWORD=p",

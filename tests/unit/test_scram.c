@@ -95,6 +95,50 @@ static void the_user_may_be_empty_and_is_escaped(void **state)
 	}
 }
 
+/* What the first message begins with, and what the final one says of the channel. */
+static void the_channel_is_named_as_it_is_bound(void **state)
+{
+	static const struct {
+		enum scram_binding binding;
+		const char *end_point, *header, *channel;
+	} cases[] = {
+		{SCRAM_UNBOUND, "", "n,,n=user,r=", "c=biws,r="},
+		{SCRAM_NOT_OFFERED, "", "y,,n=user,r=", "c=eSws,r="},
+		{SCRAM_BOUND, "hash", "p=tls-server-end-point,,n=user,r=",
+			"c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsaGFzaA==,r="},
+		{SCRAM_BOUND, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			"p=tls-server-end-point,,n=user,r=",
+			"c="
+			"cD10bHMtc2VydmVyLWVuZC1wb2ludCwsMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZW"
+			"YwMT"
+			"IzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==,r="},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		struct scram *s = rfc_scram();
+		struct bytes out;
+		struct err e;
+
+		bytes_init(&out, 1000);
+		scram_bind(s, cases[i].binding, slice_str(cases[i].end_point));
+		assert_true(scram_client_first(s, &out, &e));
+		assert_memory_equal(
+			bytes_view(&out).data, cases[i].header, strlen(cases[i].header));
+		bytes_clear(&out);
+		assert_true(scram_server_first(s, slice_str(rfc_server_first), &e));
+		assert_true(scram_client_final(s, &out, &e));
+		assert_memory_equal(
+			bytes_view(&out).data, cases[i].channel, strlen(cases[i].channel));
+		/* The proof covers it. */
+		assert_true(
+			(memmem(bytes_view(&out).data, bytes_length(&out), rfc_client_final + 50,
+				 40) != NULL) == (cases[i].binding == SCRAM_UNBOUND));
+		bytes_release(&out);
+		scram_free(s);
+	}
+}
+
 static void the_work_can_be_done_in_pieces(void **state)
 {
 	struct scram *s = greeted();
@@ -467,6 +511,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_example_of_rfc_7677_works),
 		cmocka_unit_test(the_user_may_be_empty_and_is_escaped),
+		cmocka_unit_test(the_channel_is_named_as_it_is_bound),
 		cmocka_unit_test(the_work_can_be_done_in_pieces),
 		cmocka_unit_test(a_wrong_signature_is_refused),
 		cmocka_unit_test(

@@ -118,7 +118,8 @@ static const struct {
 		"host='h' dbname='db' sslmode='require'"},
 	{"postgresql://u:p@h/db?sslmode=require&channel_binding=require",
 		"postgresql://u:p@" AT "/db?sslmode=disable",
-		"host='h' user='u' password='p' dbname='db' sslmode='require'"},
+		"host='h' user='u' password='p' dbname='db' sslmode='require' "
+		"channel_binding='require'"},
 	{"postgresql://h/db?a=b&sslmode=no-verify&c=d",
 		"postgresql://" AT "/db?a=b&sslmode=disable&c=d",
 		"host='h' dbname='db' sslmode='require'"},
@@ -176,7 +177,8 @@ static const struct {
 	{"jdbc:postgresql://h/db?sslmode=require&gssEncMode=disable&channelBinding=require"
 	 "&connectTimeout=5",
 		"jdbc:postgresql://" AT "/db?sslmode=disable&connectTimeout=5",
-		"host='h' dbname='db' sslmode='require' connect_timeout='5' gssencmode='disable'"},
+		"host='h' dbname='db' sslmode='require' connect_timeout='5' "
+		"channel_binding='require' gssencmode='disable'"},
 	{"r2dbc:postgresql://u:p@h/db?sslMode=VERIFY_FULL&sslRootCert=r&connectTimeout=PT5S",
 		"r2dbc:postgresql://u:p@" AT "/db?sslMode=disable&connectTimeout=PT5S",
 		"host='h' user='u' password='p' dbname='db' sslmode='verify-full' sslrootcert='r'"},
