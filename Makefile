@@ -264,8 +264,8 @@ valgrind: $(UNIT)
 	@UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite" \
 		$(SUITE) $@ $(UNIT)
 
-# Sessions on several workers, cancelled, reloaded, ended, taken over.
-THREADED := $(filter $(foreach t,cancel concurrency faults relay_load reload service shutdown,%/test_$(t)),\
+# Sessions on several workers, reloaded, ended, taken over.
+THREADED := $(filter $(foreach t,concurrency faults relay_load reload service shutdown,%/test_$(t)),\
 	$(INTEGRATION))
 tsan:
 	@$(MAKE) BUILD=build/tsan SANITIZE=thread OPT='-O1 -g' tsan-suites

@@ -155,17 +155,18 @@ void stats_session_login(struct stats *st, struct stats_session *s, struct slice
 
 void stats_session_remove(struct stats *st, struct stats_session *s)
 {
-	if (!s->link)
-		return;
+	/* A neighbour of another worker that goes writes this link, too. */
 	pthread_mutex_lock(&st->lock);
-	*s->link = s->next;
-	if (s->next)
-		s->next->link = s->link;
-	st->n_sessions--;
-	st->ended_up += value(s->up);
-	st->ended_down += value(s->down);
+	if (s->link) {
+		*s->link = s->next;
+		if (s->next)
+			s->next->link = s->link;
+		s->link = NULL;
+		st->n_sessions--;
+		st->ended_up += value(s->up);
+		st->ended_down += value(s->down);
+	}
 	pthread_mutex_unlock(&st->lock);
-	s->link = NULL;
 }
 
 uint64_t stats_next_aside(struct stats *st)
