@@ -281,35 +281,40 @@ static void tell_fixed(const char *name, void *arg)
 		"setting=%s reason=\"it cannot change while pgaside runs: restart it\"", name);
 }
 
-/* A worker that has ended reads no message, so none is posted once they have been told to. */
-static struct snapshot *load(struct server *s, struct err *e)
+static void take_over(struct server *s, struct snapshot *next)
 {
-	if (!s->stopping && s->owner.load)
-		return s->owner.load(s->owner.arg, e);
-	err_set(e, "55000", s->stopping ? "pgaside is stopping" : "there is nothing to reload");
-	return NULL;
-}
-
-bool server_reload(struct server *s, struct err *e)
-{
-	struct snapshot *next;
-	char quoted[1024];
-
-	service_reloading();
-	next = load(s, e);
-	if (!next) {
-		service_ready();
-		log_event(LOG_LEVEL_ERROR, "reload_failed", "reason=%s",
-			log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
-		return false;
-	}
 	config_keep_fixed(&next->config, server_config(s), tell_fixed, NULL);
 	snapshot_release(s->snapshot);
 	s->snapshot = next;
 	hand_out(s);
-	service_ready();
 	log_event(LOG_LEVEL_INFO, "reloaded", "workers=%u", s->n_workers);
-	return true;
+}
+
+static bool load(struct server *s, struct err *e)
+{
+	struct snapshot *next;
+
+	/* A worker that has ended reads no message any more. */
+	if (s->stopping || !s->owner.load)
+		return err_set(e, "55000",
+			s->stopping ? "pgaside is stopping" : "there is nothing to reload");
+	service_reloading();
+	next = s->owner.load(s->owner.arg, e);
+	if (next)
+		take_over(s, next);
+	service_ready();
+	return next != NULL;
+}
+
+bool server_reload(struct server *s, struct err *e)
+{
+	char quoted[1024];
+
+	if (load(s, e))
+		return true;
+	log_event(LOG_LEVEL_ERROR, "reload_failed", "reason=%s",
+		log_quote(quoted, sizeof(quoted), e->text, (unsigned)strlen(e->text)));
+	return false;
 }
 
 static void stop_workers(struct server *s)

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #define PASSWORD_MAX 65536u
+#define NUMBER_SIZE 12
 
 static char *copy_text(struct slice s)
 {
@@ -84,10 +85,21 @@ void target_release(struct target *t)
 	bytes_wipe(&t->password);
 }
 
+/* An empty value is none to libpq; a 0 it would hand to the system, which refuses it. */
+static const char *number(char out[NUMBER_SIZE], unsigned n)
+{
+	out[0] = '\0';
+	if (n > 0)
+		snprintf(out, NUMBER_SIZE, "%u", n);
+	return out;
+}
+
 struct pq *target_connect(const struct target *t, struct worker *w, const char *application_name,
 	const struct pq_events *events, void *owner)
 {
 	const struct upstream *u = t->snapshot->aside_upstream;
+	const struct config *c = &t->snapshot->config;
+	char idle[NUMBER_SIZE], interval[NUMBER_SIZE], count[NUMBER_SIZE], patience[NUMBER_SIZE];
 	const struct pq_parameter parameters[] = {
 		{"host", t->route.host->host},
 		{"hostaddr", t->route.address},
@@ -105,10 +117,14 @@ struct pq *target_connect(const struct target *t, struct worker *w, const char *
 		{"sslnegotiation", u->direct_tls ? "direct" : ""},
 		{"passfile", u->passfile},
 		{"gssencmode", "disable"},
+		{"keepalives", c->tcp_keepalive ? "1" : "0"},
+		{"keepalives_idle", number(idle, c->tcp_keepidle)},
+		{"keepalives_interval", number(interval, c->tcp_keepintvl)},
+		{"keepalives_count", number(count, c->tcp_keepcnt)},
+		{"tcp_user_timeout", number(patience, c->tcp_user_timeout_ms)},
 		{"application_name", application_name ? application_name : t->application_name},
 		{NULL, NULL},
 	};
 
-	return pq_connect(
-		w, parameters, t->snapshot->config.server_connect_timeout_ms, events, owner);
+	return pq_connect(w, parameters, c->server_connect_timeout_ms, events, owner);
 }

@@ -369,7 +369,7 @@ static int count_sockets(const struct proxy *p, const int want[5])
 	return n;
 }
 
-static void keepalive_settings_reach_both_sockets(void **state)
+static void keepalive_settings_reach_every_socket(void **state)
 {
 	static const int wanted[] = {1, 77, 7, 3, 12345}, off[] = {0, 77, 7, 3, 12345};
 	struct proxy *p = proxy_start(fixture_url("?sslmode=disable"), "--tcp-keepidle", "77",
@@ -377,11 +377,22 @@ static void keepalive_settings_reach_both_sockets(void **state)
 	struct proxy *without = proxy_start(fixture_url("?sslmode=disable"), "--tcp-keepalive",
 		"off", "--tcp-user-timeout", "12345", NULL);
 
+	PGconn *conn, *holder;
+
 	(void)state;
 	if (copy_of(p, 0) < 0 && errno == EPERM)
 		skip();
-	db_connect(p->port, "");
+	fresh_table();
+	conn = db_connect(p->port, "");
 	assert_int_equal(count_sockets(p, wanted), 2);
+	/* The connections of an aside are idle for hours, too. */
+	holder = hold_builds();
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	assert_int_equal(count_sockets(p, wanted), 4);
+	release_builds(holder);
+	assert_string_equal(db_outcome(conn), "00000");
 	db_connect(without->port, "");
 	assert_int_equal(count_sockets(without, wanted), 0);
 	assert_int_equal(count_sockets(without, off), 0);
@@ -495,7 +506,7 @@ int main(void)
 		TEST(without_so_reuseport_the_port_is_taken),
 		TEST(a_successor_takes_over_a_unix_socket),
 		TEST(a_socket_in_use_is_not_taken_and_a_dead_one_is_replaced),
-		TEST(keepalive_settings_reach_both_sockets),
+		TEST(keepalive_settings_reach_every_socket),
 		TEST(without_descriptors_accepting_pauses_and_nothing_dies),
 		TEST(the_descriptor_limit_is_raised_or_a_warning_given),
 		TEST(a_full_pgaside_still_passes_cancels_on),
