@@ -100,6 +100,13 @@ static void on_settings(void *owner, const struct pq_result *r)
 		indexes_end(x, r);
 		return;
 	}
+	if (strcmp(pq_value(r, 0, 1), "t") == 0) {
+		x->failed = true;
+		err_set(&x->error, "25006",
+			"that is a standby: what is being built, only its primary knows");
+		indexes_stop(x);
+		return;
+	}
 	x->sees_files = strcmp(pq_value(r, 0, 0), "t") == 0;
 	indexes_ask(x, on_listed);
 }
@@ -119,7 +126,7 @@ static void on_connected(void *owner, const struct err *e)
 		"SET search_path = pg_catalog; SET statement_timeout = 0; "
 		"SET idle_session_timeout = 0; SET lock_timeout = '%ums'; "
 		"SELECT pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', "
-		"'EXECUTE')",
+		"'EXECUTE'), pg_catalog.pg_is_in_recovery()",
 		x->lock_timeout_ms);
 	pq_query(x->pq, sql, on_settings, x);
 }

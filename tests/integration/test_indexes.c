@@ -273,6 +273,21 @@ static void programs_get_json(void **state)
 	must_say("\"leftovers\": 0");
 }
 
+/* The locks of a build are not replayed: there each INVALID index would look like a leftover. */
+static void a_standby_is_not_asked(void **state)
+{
+	(void)state;
+	cluster_crash(&cluster);
+	cluster_shell("touch '%s'", cluster_file(&cluster, "data/standby.signal"));
+	cluster_restart(&cluster);
+	assert_int_equal(indexes(""), 2);
+	must_say("that is a standby");
+	cluster_crash(&cluster);
+	cluster_shell("rm '%s'", cluster_file(&cluster, "data/standby.signal"));
+	cluster_restart(&cluster);
+	assert_int_equal(indexes(""), 0);
+}
+
 static void what_cannot_be_asked_ends_with_2(void **state)
 {
 	(void)state;
@@ -301,6 +316,7 @@ int main(void)
 		CASE(indexes_of_partitioned_tables_are_left_alone),
 		CASE(what_one_may_not_repair_is_said),
 		CASE(programs_get_json),
+		CASE(a_standby_is_not_asked),
 		CASE(what_cannot_be_asked_ends_with_2),
 	};
 
