@@ -9,6 +9,7 @@ struct entry {
 	struct entry *next;    /* owned */
 	struct worker *worker; /* borrowed; workers outlive the registry */
 	uint64_t session;
+	struct registry_server server;
 	uint32_t pid;
 	uint16_t len;
 	uint8_t secret[256];
@@ -28,6 +29,12 @@ struct registry *registry_new(void)
 	return r;
 }
 
+static void free_entry(struct entry *e)
+{
+	snapshot_release(e->server.snapshot);
+	free(e);
+}
+
 void registry_free(struct registry *r)
 {
 	if (!r)
@@ -37,7 +44,7 @@ void registry_free(struct registry *r)
 			struct entry *e = r->buckets[i];
 
 			r->buckets[i] = e->next;
-			free(e);
+			free_entry(e);
 		}
 	}
 	pthread_mutex_destroy(&r->lock);
@@ -61,8 +68,8 @@ static bool secret_is(const struct entry *e, struct slice secret)
 	return difference == 0;
 }
 
-bool registry_add(
-	struct registry *r, const struct backend_key *key, struct worker *worker, uint64_t session)
+bool registry_add(struct registry *r, const struct backend_key *key, struct worker *worker,
+	uint64_t session, const struct registry_server *server)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 	struct entry **bucket = bucket_of(r, key->pid);
@@ -71,6 +78,10 @@ bool registry_add(
 		return false;
 	e->worker = worker;
 	e->session = session;
+	if (server)
+		e->server = *server;
+	if (e->server.snapshot)
+		snapshot_hold(e->server.snapshot);
 	e->pid = key->pid;
 	e->len = (uint16_t)key->secret.len;
 	memcpy(e->secret, key->secret.data, key->secret.len);
@@ -89,7 +100,7 @@ void registry_remove(struct registry *r, const struct backend_key *key, uint64_t
 
 		if (e->pid == key->pid && e->session == session && secret_is(e, key->secret)) {
 			*at = e->next;
-			free(e);
+			free_entry(e);
 			break;
 		}
 	}
@@ -98,7 +109,7 @@ void registry_remove(struct registry *r, const struct backend_key *key, uint64_t
 
 /* With `key` NULL any secret will do. */
 static bool find(struct registry *r, uint32_t pid, const struct backend_key *key,
-	struct worker **worker, uint64_t *session)
+	struct worker **worker, uint64_t *session, struct registry_server *server)
 {
 	bool found = false;
 
@@ -108,6 +119,10 @@ static bool find(struct registry *r, uint32_t pid, const struct backend_key *key
 			continue;
 		*worker = e->worker;
 		*session = e->session;
+		if (server)
+			*server = e->server;
+		if (server && server->snapshot)
+			snapshot_hold(server->snapshot);
 		found = true;
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -115,14 +130,14 @@ static bool find(struct registry *r, uint32_t pid, const struct backend_key *key
 }
 
 bool registry_find(struct registry *r, const struct backend_key *key, struct worker **worker,
-	uint64_t *session)
+	uint64_t *session, struct registry_server *server)
 {
-	return find(r, key->pid, key, worker, session);
+	return find(r, key->pid, key, worker, session, server);
 }
 
 bool registry_find_pid(struct registry *r, uint32_t pid, struct worker **worker, uint64_t *session)
 {
-	return find(r, pid, NULL, worker, session);
+	return find(r, pid, NULL, worker, session, NULL);
 }
 
 void registry_each(struct registry *r,

@@ -324,7 +324,8 @@ static void note_key(struct session *s, struct slice body)
 		return;
 	bytes_put_slice(&s->key, body);
 	atomic_store_explicit(&s->seen.server_pid, (int)key.pid, memory_order_relaxed);
-	registry_add(s->worker->shared->registry, &key, s->worker, s->id);
+	registry_add(s->worker->shared->registry, &key, s->worker, s->id,
+		&(struct registry_server){s->snapshot, s->route});
 }
 
 static void note_error(struct session *s)

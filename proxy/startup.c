@@ -126,10 +126,21 @@ static void on_cancel_connected(
 	session_close(s, "cancel request could not be passed on");
 }
 
-static void pass_cancel_on(struct session *s)
+/* To the server of the session whose key it was, which may be another than new sessions get; a key
+ * that is nobody's here goes where they go. */
+static void pass_cancel_on(struct session *s, const struct registry_server *server)
 {
-	s->connecting = upstream_connect(s->worker, &s->snapshot->upstream,
-		s->snapshot->config.server_connect_timeout_ms, on_cancel_connected, s);
+	unsigned timeout_ms = s->snapshot->config.server_connect_timeout_ms;
+
+	if (server->snapshot) {
+		snapshot_release(s->snapshot);
+		s->snapshot = server->snapshot;
+		s->connecting = upstream_connect_again(s->worker, &s->snapshot->upstream,
+			&server->route, timeout_ms, on_cancel_connected, s);
+	} else {
+		s->connecting = upstream_connect(
+			s->worker, &s->snapshot->upstream, timeout_ms, on_cancel_connected, s);
+	}
 	if (!s->connecting)
 		session_close(s, "out of memory");
 }
@@ -154,14 +165,15 @@ static void on_cancel_request(struct session *s, struct slice packet)
 {
 	struct backend_key key;
 	struct worker_message m = {.kind = WORKER_CANCEL};
+	struct registry_server server = {0};
 	struct worker *owner;
 
 	session_enter(s, SESSION_CANCEL);
 	bytes_put_slice(&s->startup, packet);
 	if (backend_key_decode(slice_of(packet.data + 8, packet.len - 8), &key) &&
-		registry_find(s->worker->shared->registry, &key, &owner, &m.session))
+		registry_find(s->worker->shared->registry, &key, &owner, &m.session, &server))
 		hand_over(s, owner, &m);
-	pass_cancel_on(s);
+	pass_cancel_on(s, &server);
 }
 
 static void on_startup_message(struct session *s, struct slice packet)

@@ -22,7 +22,9 @@ struct upstream_job {
 	struct resolver_address addresses[RESOLVER_MAX];
 	unsigned n_addresses;
 	unsigned next_address;
-	unsigned host; /* index of the one being tried */
+	unsigned host;	   /* index of the one being tried */
+	unsigned host_end; /* and behind the last one to try */
+	char address[64];  /* numeric: the only one to try; "" = whatever the host resolves to */
 	struct upstream_route route;
 	struct err error;
 };
@@ -236,18 +238,19 @@ static void try_host(struct upstream_job *job)
 	job->n_addresses = 0;
 	job->next_address = 0;
 	job->route.address[0] = '\0';
-	if (job->host >= job->upstream->n_hosts) {
+	if (job->host >= job->host_end) {
 		timer_start(job->timer, 0);
 		return;
 	}
-	job->resolving = resolver_start(
-		job->worker, host_of(job)->target, host_of(job)->port, on_resolved, job);
+	job->resolving =
+		resolver_start(job->worker, job->address[0] ? job->address : host_of(job)->target,
+			host_of(job)->port, on_resolved, job);
 	if (!job->resolving)
 		fail_attempt(job, "out of memory");
 }
 
-struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u,
-	unsigned timeout_ms, upstream_done_fn done, void *owner)
+static struct upstream_job *new_job(struct worker *w, const struct upstream *u, unsigned timeout_ms,
+	upstream_done_fn done, void *owner)
 {
 	struct upstream_job *job = calloc(1, sizeof(*job));
 
@@ -263,6 +266,30 @@ struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u
 		free(job);
 		return NULL;
 	}
+	job->host_end = u->n_hosts;
+	return job;
+}
+
+struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u,
+	unsigned timeout_ms, upstream_done_fn done, void *owner)
+{
+	struct upstream_job *job = new_job(w, u, timeout_ms, done, owner);
+
+	if (job)
+		try_host(job);
+	return job;
+}
+
+struct upstream_job *upstream_connect_again(struct worker *w, const struct upstream *u,
+	const struct upstream_route *route, unsigned timeout_ms, upstream_done_fn done, void *owner)
+{
+	struct upstream_job *job = new_job(w, u, timeout_ms, done, owner);
+
+	if (!job)
+		return NULL;
+	job->host = (unsigned)(route->host - u->hosts);
+	job->host_end = job->host + 1;
+	snprintf(job->address, sizeof(job->address), "%s", route->address);
 	try_host(job);
 	return job;
 }

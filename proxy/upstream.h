@@ -62,6 +62,10 @@ typedef void (*upstream_done_fn)(
  * upstream must live as long as the job and its connection's route. */
 struct upstream_job *upstream_connect(struct worker *w, const struct upstream *u,
 	unsigned timeout_ms, upstream_done_fn done, void *owner);
+/* The same to the very server to which a connection went before. */
+struct upstream_job *upstream_connect_again(struct worker *w, const struct upstream *u,
+	const struct upstream_route *route, unsigned timeout_ms, upstream_done_fn done,
+	void *owner);
 /* Ends the attempt; `done` will not be called. Not to be used after it was. Takes NULL. */
 void upstream_cancel(struct upstream_job *job);
 

@@ -102,6 +102,55 @@ static void asides_of_a_session_go_where_it_went_itself(void **state)
 	assert_string_equal(build_in_transaction(old, "j"), "00000");
 }
 
+/* A cancel request comes over a connection of its own, which is a new one. */
+static void a_cancel_goes_to_the_server_of_its_session(void **state)
+{
+	struct proxy *p = start_with("");
+	struct wire *w = wire_login(p->port, NULL), *cancel;
+
+	(void)state;
+	reload(p, "upstream = host=127.0.0.1 port=1\n", "event=reloaded");
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(ask_is(
+		"PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", w->pid));
+	cancel = wire_open(p->port);
+	wire_cancel(cancel, w->pid, w->secret);
+	wire_send(cancel);
+	assert_string_equal(wire_answers(w, 1), "T(1) E(57014) Z:I");
+}
+
+/* The first host was down when the session began, and is not when it is cancelled. */
+static void a_cancel_goes_to_the_host_that_was_chosen(void **state)
+{
+	char upstream[200];
+	int port, dead = wire_listen(&port);
+	struct proxy *p;
+	struct wire *w, *cancel;
+
+	(void)state;
+	close(dead);
+	snprintf(upstream, sizeof(upstream), "host=127.0.0.1,127.0.0.1 port=%d,%d sslmode=disable",
+		port, cluster.port);
+	p = proxy_start(upstream, NULL);
+	w = wire_login(p->port, NULL);
+	cluster_shell(
+		"python3 -c 'import socket, time\n"
+		"s = socket.create_server((\"127.0.0.1\", %d))\n"
+		"time.sleep(15)' >/dev/null 2>&1 & "
+		"until python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", %d))' "
+		"2>/dev/null; do sleep 0.05; done",
+		port, port);
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(ask_is(
+		"PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", w->pid));
+	cancel = wire_open(p->port);
+	wire_cancel(cancel, w->pid, w->secret);
+	wire_send(cancel);
+	assert_string_equal(wire_answers(w, 1), "T(1) E(57014) Z:I");
+}
+
 static void a_reload_in_the_middle_of_an_aside_changes_nothing_for_it(void **state)
 {
 	struct proxy *p = start_with("");
@@ -233,6 +282,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(new_sessions_begin_with_the_new_settings),
 		CASE(asides_of_a_session_go_where_it_went_itself),
+		CASE(a_cancel_goes_to_the_server_of_its_session),
+		CASE(a_cancel_goes_to_the_host_that_was_chosen),
 		CASE(a_reload_in_the_middle_of_an_aside_changes_nothing_for_it),
 		CASE(a_bad_file_is_reported_and_the_old_settings_stay),
 		CASE(what_cannot_change_is_named),

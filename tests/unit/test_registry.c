@@ -28,7 +28,7 @@ static uint64_t owner(struct registry *r, struct backend_key key)
 	struct worker *w;
 	uint64_t session;
 
-	return registry_find(r, &key, &w, &session) ? session : 0;
+	return registry_find(r, &key, &w, &session, NULL) ? session : 0;
 }
 
 static void add_up(void *arg, struct worker *w, uint64_t session)
@@ -45,9 +45,9 @@ static void a_key_leads_to_its_worker_and_session(void **state)
 	uint64_t session;
 
 	(void)state;
-	assert_false(registry_find(r, &key, &w, &session));
-	assert_true(registry_add(r, &key, worker(3), 42));
-	assert_true(registry_find(r, &key, &w, &session));
+	assert_false(registry_find(r, &key, &w, &session, NULL));
+	assert_true(registry_add(r, &key, worker(3), 42, NULL));
+	assert_true(registry_find(r, &key, &w, &session, NULL));
 	assert_ptr_equal(w, worker(3));
 	assert_int_equal(session, 42);
 	session = 0;
@@ -73,7 +73,7 @@ static void a_key_must_be_right_to_the_last_byte(void **state)
 	struct backend_key key = key_of(7, "abcd");
 
 	(void)state;
-	registry_add(r, &key, worker(0), 1);
+	registry_add(r, &key, worker(0), 1, NULL);
 	for (size_t i = 0; i < LENGTH(wrong); i++)
 		assert_int_equal(owner(r, key_of(wrong[i].pid, wrong[i].secret)), 0);
 	assert_int_equal(owner(r, key), 1);
@@ -90,7 +90,7 @@ static void secrets_of_every_length_are_kept_whole(void **state)
 	for (size_t len = 4; len <= sizeof(secret); len++) {
 		struct backend_key key = {.pid = 1, .secret = slice_of(secret, len)};
 
-		assert_true(registry_add(r, &key, worker(0), len));
+		assert_true(registry_add(r, &key, worker(0), len, NULL));
 	}
 	for (size_t len = 4; len <= sizeof(secret); len++) {
 		struct backend_key key = {.pid = 1, .secret = slice_of(secret, len)};
@@ -110,7 +110,7 @@ static void the_key_is_copied(void **state)
 	struct backend_key key = {.pid = 1, .secret = slice_of(secret, 4)};
 
 	(void)state;
-	registry_add(r, &key, worker(0), 1);
+	registry_add(r, &key, worker(0), 1, NULL);
 	memset(secret, 0, sizeof(secret));
 	key.secret = slice_of(again, 4);
 	assert_int_equal(owner(r, key), 1);
@@ -123,11 +123,11 @@ static void a_removed_key_is_nobodys(void **state)
 	struct backend_key key = key_of(7, "abcd");
 
 	(void)state;
-	registry_add(r, &key, worker(0), 1);
+	registry_add(r, &key, worker(0), 1, NULL);
 	registry_remove(r, &key, 1);
 	assert_int_equal(owner(r, key), 0);
 	registry_remove(r, &key, 1);
-	registry_add(r, &key, worker(0), 2);
+	registry_add(r, &key, worker(0), 2, NULL);
 	assert_int_equal(owner(r, key), 2);
 	registry_free(r);
 }
@@ -139,8 +139,8 @@ static void a_session_removes_only_its_own_entry(void **state)
 	struct backend_key key = key_of(7, "abcd");
 
 	(void)state;
-	registry_add(r, &key, worker(0), 1);
-	registry_add(r, &key, worker(0), 2);
+	registry_add(r, &key, worker(0), 1, NULL);
+	registry_add(r, &key, worker(0), 2, NULL);
 	registry_remove(r, &key, 3);
 	registry_remove(r, &key, 2);
 	assert_int_equal(owner(r, key), 1);
@@ -157,7 +157,7 @@ static void sessions_of_the_same_bucket_do_not_meet(void **state)
 	for (uint32_t i = 0; i < 100; i++) {
 		struct backend_key key = key_of(i * 1024, "abcd");
 
-		registry_add(r, &key, worker(0), i + 1);
+		registry_add(r, &key, worker(0), i + 1, NULL);
 	}
 	for (uint32_t i = 0; i < 100; i += 2) {
 		struct backend_key key = key_of(i * 1024, "abcd");
@@ -181,11 +181,12 @@ static void *come_and_go(void *arg)
 		struct worker *w;
 		uint64_t session;
 
-		if (!registry_add(r, &key, worker(me), me) ||
-			!registry_find(r, &key, &w, &session) || session != me || w != worker(me))
+		if (!registry_add(r, &key, worker(me), me, NULL) ||
+			!registry_find(r, &key, &w, &session, NULL) || session != me ||
+			w != worker(me))
 			return NULL;
 		registry_remove(r, &key, me);
-		if (registry_find(r, &key, &w, &session))
+		if (registry_find(r, &key, &w, &session, NULL))
 			return NULL;
 	}
 	return arg;
