@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "aside_state.h"
+#include "catalog.h"
 #include "config.h"
 #include "log.h"
 #include "message.h"
@@ -218,9 +219,9 @@ static void on_lost_ended(void *owner, const struct pq_result *r)
 static const char end_lost_sql[] =
 	"SELECT pg_catalog.pg_terminate_backend(a.pid), pg_catalog.pg_sleep(0.02) "
 	"FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_stat_activity me "
-	"WHERE a.pid = $1::int AND me.pid = pg_catalog.pg_backend_pid() "
-	"AND a.usesysid = me.usesysid AND a.datid = me.datid "
-	"AND a.application_name = me.application_name AND a.backend_start < me.backend_start";
+	"WHERE a.pid" EQ "$1::int AND me.pid" EQ "pg_catalog.pg_backend_pid() "
+	"AND a.usesysid" EQ "me.usesysid AND a.datid" EQ "me.datid "
+	"AND a.application_name" EQ "me.application_name AND a.backend_start" LT "me.backend_start";
 
 static void end_lost(struct aside *a)
 {
@@ -367,12 +368,13 @@ static void wait_and_list(struct aside *a);
  * backend: it may hold its lock for a moment longer. */
 static const char indexes_sql[] =
 	"SELECT i.indexrelid, c.relname, "
-	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' "
-	"AND l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> $2::int "
-	"AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d "
-	"WHERE d.datname = pg_catalog.current_database())), i.indisvalid "
-	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-	"WHERE i.indrelid = $1::oid AND c.relkind = 'i'";
+	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' "
+	"AND l.relation" EQ "i.indrelid AND l.mode" EQ "'ShareUpdateExclusiveLock' AND l.pid" NE
+	"$2::int "
+	"AND l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d "
+	"WHERE d.datname" EQ "pg_catalog.current_database())), i.indisvalid "
+	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid "
+	"WHERE i.indrelid" EQ "$1::oid AND c.relkind" EQ "'i'";
 
 static void list(struct aside *a)
 {

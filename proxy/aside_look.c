@@ -7,14 +7,15 @@
 #include <string.h>
 
 #include "aside_state.h"
+#include "catalog.h"
 #include "message.h"
 #include "sql_name.h"
 
-#define INDEX_LIST                                                                              \
-	"(SELECT pg_catalog.string_agg(i.indexrelid::text || CASE WHEN i.indisvalid THEN ':t' " \
-	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid = i.indexrelid AND "      \
-	"r.relname = '" INDEX_DROP_PREFIX "' || r.oid::text) THEN ':d' "                        \
-	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)"
+#define INDEX_LIST                                                                                 \
+	"(SELECT pg_catalog.string_agg(i.indexrelid::text" CAT "CASE WHEN i.indisvalid THEN ':t' " \
+	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid" EQ "i.indexrelid AND "      \
+	"r.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT "r.oid::text)) THEN ':d' "                   \
+	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid)"
 
 #define COLUMNS                                                                             \
 	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "  \
@@ -22,30 +23,32 @@
 	"pg_catalog.pg_has_role(c.relowner, 'USAGE'), "                                     \
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                       \
 	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                     \
-	"CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 170000 THEN "   \
+	"CASE WHEN pg_catalog.current_setting('server_version_num')::int" GE "170000 THEN " \
 	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "                \
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "   \
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
 /* An index that is to be in the same schema. */
 #define FROM_TABLE                                                                                \
-	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "    \
-	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace = c.relnamespace "                     \
-	"AND x.relname = $2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace " \
-	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid = x.oid WHERE "
+	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace " \
+	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace" EQ "c.relnamespace "                  \
+	"AND x.relname" EQ "$2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid" EQ             \
+	"x.relnamespace "                                                                         \
+	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid" EQ "x.oid WHERE "
 
-#define FROM_INDEX                                                                     \
-	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid = n.indrelid " \
-	"JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace "                    \
-	"JOIN pg_catalog.pg_class x ON x.oid = n.indexrelid "                          \
-	"JOIN pg_catalog.pg_namespace y ON y.oid = x.relnamespace WHERE $2::text IS NOT NULL AND "
+#define FROM_INDEX                                                                        \
+	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid" EQ "n.indrelid " \
+	"JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace "                    \
+	"JOIN pg_catalog.pg_class x ON x.oid" EQ "n.indexrelid "                          \
+	"JOIN pg_catalog.pg_namespace y ON y.oid" EQ                                      \
+	"x.relnamespace WHERE $2::text IS NOT NULL AND "
 
-static const char table_sql[] = COLUMNS FROM_TABLE "c.oid = pg_catalog.to_regclass($1::text)";
+static const char table_sql[] = COLUMNS FROM_TABLE "c.oid" EQ "pg_catalog.to_regclass($1::text)";
 static const char index_sql[] =
-	COLUMNS FROM_INDEX "n.indexrelid = pg_catalog.to_regclass($1::text)";
+	COLUMNS FROM_INDEX "n.indexrelid" EQ "pg_catalog.to_regclass($1::text)";
 /* The same by OID. */
-static const char table_oid_sql[] = COLUMNS FROM_TABLE "c.oid = $1::oid";
-static const char index_oid_sql[] = COLUMNS FROM_INDEX "n.indexrelid = $1::oid";
+static const char table_oid_sql[] = COLUMNS FROM_TABLE "c.oid" EQ "$1::oid";
+static const char index_oid_sql[] = COLUMNS FROM_INDEX "n.indexrelid" EQ "$1::oid";
 
 #define LOOKUP_INDEX_NAME \
 	LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */

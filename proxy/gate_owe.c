@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -188,10 +189,11 @@ static void ask_for_partition(struct session *s)
 	char table[16];
 	const char *values[2] = {NULL, table};
 	struct question q = {.sql = "SELECT r.oid IS NOT NULL, EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid AND "
-				    "i.inhparent = $2::oid), EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid = $2::oid "
-				    "AND p.partdefid <> 0) FROM (SELECT "
+				    "pg_catalog.pg_inherits i WHERE i.inhrelid" EQ "r.oid AND "
+				    "i.inhparent" EQ "$2::oid), EXISTS (SELECT 1 FROM "
+				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ
+				    "$2::oid "
+				    "AND p.partdefid" NE "0::pg_catalog.oid) FROM (SELECT "
 				    "pg_catalog.to_regclass($1::text)::oid) r(oid)",
 		.values = values,
 		.n_values = 2};

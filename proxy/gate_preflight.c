@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -118,7 +119,7 @@ static void check_create(struct session *s)
 	struct question questions[] = {
 		{.sql = aside_lookup_oid_sql(&e->statement), .values = table_values, .n_values = 2},
 		{.sql = "SELECT pg_catalog.bool_or(a.attisdropped) FROM pg_catalog.pg_attribute a "
-			"WHERE a.attrelid = $1::oid AND a.attnum = ANY ($2::int2[])",
+			"WHERE a.attrelid" EQ "$1::oid AND a.attnum" EQ "ANY ($2::int2[])",
 			.values = column_values,
 			.n_values = 2},
 	};
@@ -164,16 +165,16 @@ static void ask_what_depends(struct session *s, uint32_t index, gate_fn then)
 	struct question questions[] = {
 		{.sql = "SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0), "
 			"pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) "
-			"FROM pg_catalog.pg_depend d WHERE d.classid = "
-			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = $1::oid "
-			"AND d.deptype IN ('i', 'P', 'e') LIMIT 1",
+			"FROM pg_catalog.pg_depend d WHERE d.classid" EQ
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid" EQ "$1::oid AND "
+			"(d.deptype" EQ "'i' OR d.deptype" EQ "'P' OR d.deptype" EQ "'e') LIMIT 1",
 			.values = values,
 			.n_values = 1},
 		{.sql = "SELECT pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), "
 			"pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) "
-			"FROM pg_catalog.pg_depend d WHERE d.refclassid = "
-			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1::oid "
-			"AND d.deptype = 'n' LIMIT 1",
+			"FROM pg_catalog.pg_depend d WHERE d.refclassid" EQ
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid" EQ "$1::oid "
+			"AND d.deptype" EQ "'n' LIMIT 1",
 			.values = values,
 			.n_values = 1},
 	};

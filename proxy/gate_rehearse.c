@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -23,11 +24,13 @@ enum {
 /* The columns of $2 that the index of its copy $1 uses, by number: names may change. */
 static const char columns_sql[] =
 	"SELECT pg_catalog.string_agg(DISTINCT o.attnum::text, ',') FROM pg_catalog.pg_index i "
-	"JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass "
-	"AND d.objid = i.indexrelid AND d.refclassid = d.classid AND d.refobjid = i.indrelid "
-	"JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid "
-	"JOIN pg_catalog.pg_attribute o ON o.attrelid = $2::oid AND o.attname = a.attname "
-	"WHERE i.indrelid = pg_catalog.to_regclass($1::text) AND d.refobjsubid > 0";
+	"JOIN pg_catalog.pg_depend d ON d.classid" EQ "'pg_catalog.pg_class'::pg_catalog.regclass "
+	"AND d.objid" EQ "i.indexrelid AND d.refclassid" EQ "d.classid "
+	"AND d.refobjid" EQ "i.indrelid "
+	"JOIN pg_catalog.pg_attribute a ON a.attrelid" EQ "i.indrelid AND a.attnum" EQ
+	"d.refobjsubid "
+	"JOIN pg_catalog.pg_attribute o ON o.attrelid" EQ "$2::oid AND o.attname" EQ "a.attname "
+	"WHERE i.indrelid" EQ "pg_catalog.to_regclass($1::text) AND d.refobjsubid" GT "0";
 
 /*
  * The position in the rehearsed text becomes one in the statement's own: only the table's name

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "catalog.h"
+
 static void ended(struct index_drop *d, const struct pq_result *r)
 {
 	d->done(d->owner, r);
@@ -43,8 +45,9 @@ static void on_renamed(void *owner, const struct pq_result *r)
 	pq_query_params(d->pq,
 		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
 		"c "
-		"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-		"WHERE c.oid = $1::oid AND c.relname = '" INDEX_DROP_PREFIX "' || $1::text",
+		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace "
+		"WHERE c.oid" EQ "$1::oid AND c.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT
+		"$1::text)",
 		parameters, 1, on_named, d);
 }
 
@@ -56,7 +59,8 @@ void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_
 	*d = (struct index_drop){.pq = pq, .index = index, .done = done, .owner = owner};
 	if (asprintf(&sql,
 		    "DO $pgaside$ DECLARE t record; BEGIN "
-		    "PERFORM pg_catalog.set_config('lock_timeout', '%ums', true); "
+		    "PERFORM pg_catalog.set_config('lock_timeout', '%ums', true), "
+		    "pg_catalog.set_config('search_path', 'pg_catalog', true); "
 		    "SELECT c.oid, c.relkind INTO t FROM pg_catalog.pg_index i "
 		    "JOIN pg_catalog.pg_class c ON c.oid = i.indrelid WHERE i.indexrelid = %u; "
 		    "IF t.relkind IN ('r', 'p') THEN EXECUTE pg_catalog.format("

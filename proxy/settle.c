@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "aside.h"
+#include "catalog.h"
 #include "config.h"
 #include "log.h"
 #include "message.h"
@@ -368,8 +369,8 @@ static void ask_later(struct settlement *st, unsigned ms)
  * and gives the same id to another. Then its last checkpoint, which ended the recovery, is another
  * than before and lies before the place where the transaction stood.
  */
-static const char status_sql[] = "SELECT CASE WHEN c.checkpoint_lsn <> $3::pg_catalog.pg_lsn "
-				 "AND c.checkpoint_lsn < $2::pg_catalog.pg_lsn THEN 'aborted' "
+static const char status_sql[] = "SELECT CASE WHEN c.checkpoint_lsn" NE "$3::pg_catalog.pg_lsn "
+				 "AND c.checkpoint_lsn" LT "$2::pg_catalog.pg_lsn THEN 'aborted' "
 				 "ELSE pg_catalog.pg_xact_status($1::pg_catalog.xid8) END "
 				 "FROM pg_catalog.pg_control_checkpoint() c";
 
