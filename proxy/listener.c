@@ -16,6 +16,7 @@
 #include "timer.h"
 
 #define BACKLOG 1024
+#define AT_ONCE (2 * BACKLOG)
 /* How long accepting rests when the process has no descriptor left. */
 #define REST_MS 200u
 /* How often the log says so. */
@@ -51,12 +52,16 @@ static void rest(struct listener *l, const char *why)
 	timer_start(l->rest, REST_MS);
 }
 
-/* Accepts who is waiting. NULL, or why not all could be. */
+/* Accepts who is waiting, within reason: the loop has other things to do. NULL, or why not all
+ * could be. */
 static const char *accept_all(struct listener *l)
 {
-	while (l->owner.has_room(l->owner.arg)) {
-		int client = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	for (int i = 0; i < AT_ONCE; i++) {
+		int client;
 
+		if (!l->owner.has_room(l->owner.arg))
+			return "no descriptors are left for another session";
+		client = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (client >= 0)
 			l->owner.on_client(l->owner.arg, client);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -64,7 +69,7 @@ static const char *accept_all(struct listener *l)
 		else if (errno != EINTR && errno != ECONNABORTED)
 			return NULL;
 	}
-	return "no descriptors are left for another session";
+	return NULL;
 }
 
 static void on_readable(int fd, short what, void *arg)
