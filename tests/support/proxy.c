@@ -93,10 +93,11 @@ static bool find_port(struct proxy *p)
 	if (!f)
 		return false;
 	while (fgets(line, sizeof(line), f)) {
+		bool listens = strstr(line, "event=listening") ||
+			       strstr(line, "\"event\":\"listening\""); /* as JSON */
 		const char *port = strstr(line, "port");
 
-		/* As text or as JSON. */
-		if (strstr(line, "listening") && port)
+		if (listens && port)
 			p->port = (int)strtol(port + strcspn(port, "0123456789"), NULL, 10);
 	}
 	fclose(f);
