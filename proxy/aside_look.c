@@ -91,50 +91,49 @@ bool aside_lookup_parameters(
  * as long as the statement runs? Asked from outside, so that the transaction does not notice. $1
  * its pid, $2 the kind (cic, ric, dic, detach), $3 the table, $4 the index named or 0. The rules
  * and what they rest on: DIC, RIC and DETACH wait for everybody who has used the table; CIC for
- * those who may write to it; CIC and RIC for every older snapshot in the end.
+ * those who may write to it; CIC and RIC for every older snapshot in the end. Columns: the
+ * obstacle, whether anybody waits for a lock.
+ *
+ * The connection is new and knows nothing of the catalog, and planning costs it more than running:
+ * so one pass over the locks, and functions instead of the views above them. A backend has locks in
+ * its own database only. 99 is pg_toast, 2615 pg_namespace.
  */
+#define HOLDS "l.pid = $1::int AND l.granted AND l.locktype = "
+#define THEIR_STATE "pg_catalog.pg_stat_get_activity($1::int) a"
+
 static const char obstacle_sql[] =
-	"WITH RECURSIVE mine AS (SELECT l.* FROM pg_catalog.pg_locks l WHERE l.pid = $1::int AND "
-	"l.granted "
-	" AND (l.database IS NULL OR l.database = 0 OR l.database = (SELECT d.oid FROM "
-	"pg_catalog.pg_database d "
-	" WHERE d.datname = pg_catalog.current_database()))), "
-	"waits(root, pid) AS (SELECT DISTINCT x.pid, b.pid FROM pg_catalog.pg_locks x, "
+	"SELECT CASE "
+	"WHEN pg_catalog.bool_or(" HOLDS "'relation' AND l.relation IN ($3::oid, $4::oid) "
+	" AND ($2 <> 'cic' OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))) THEN 'lock' "
+	"WHEN $2 IN ('cic', 'ric') AND (SELECT a.backend_xmin FROM " THEIR_STATE ") IS NOT NULL "
+	" THEN 'snapshot' "
+	"WHEN $2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = "
+	"$3::oid AND c.xmax <> '0'::pg_catalog.xid AND c.xmax::text = (SELECT a.backend_xid::text "
+	"FROM " THEIR_STATE ")) THEN 'catalog' "
+	"WHEN pg_catalog.bool_or(" HOLDS "'relation' AND l.mode IN ('ShareLock', "
+	" 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND EXISTS (SELECT 1 "
+	" FROM pg_catalog.pg_class c WHERE c.oid = l.relation AND c.relkind IN ('r', 'm', 'p', "
+	" 'S', 'v', 'f') AND c.relpersistence <> 't' AND c.relnamespace <> 99)) THEN 'strong' "
+	"WHEN $2 = 'cic' AND pg_catalog.bool_or(" HOLDS "'object' AND l.mode = "
+	" 'AccessExclusiveLock' AND l.classid <> 2615) THEN 'object' "
+	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::int) "
+	"FROM pg_catalog.pg_lock_status() l";
+
+/* Does somebody wait for the transaction, though through others, who is in the statement's way? */
+static const char third_sql[] =
+	"WITH RECURSIVE waits(root, pid) AS (SELECT DISTINCT x.pid, b.pid FROM pg_catalog.pg_locks "
+	"x, "
 	" pg_catalog.unnest(pg_catalog.pg_blocking_pids(x.pid)) b(pid) WHERE NOT x.granted AND "
 	"x.pid <> $1::int "
 	" UNION SELECT w.root, b.pid FROM waits w, "
-	"pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)), "
-	"me AS (SELECT a.backend_xmin, a.backend_xid FROM pg_catalog.pg_stat_activity a WHERE "
-	"a.pid = $1::int) "
-	"SELECT CASE "
-	"WHEN EXISTS (SELECT 1 FROM mine m WHERE m.locktype = 'relation' AND m.relation IN "
-	"($3::oid, $4::oid) "
-	" AND ($2 <> 'cic' OR m.mode NOT IN ('AccessShareLock', 'RowShareLock'))) THEN 'lock' "
-	"WHEN $2 IN ('cic', 'ric') AND (SELECT me.backend_xmin FROM me) IS NOT NULL THEN "
-	"'snapshot' "
-	"WHEN $2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = "
-	"$3::oid "
-	" AND c.xmax <> '0'::pg_catalog.xid AND c.xmax::text = (SELECT me.backend_xid::text FROM "
-	"me)) THEN 'catalog' "
-	"WHEN EXISTS (SELECT 1 FROM mine m LEFT JOIN pg_catalog.pg_class c ON c.oid = m.relation "
-	" WHERE m.locktype = 'relation' AND m.mode IN ('ShareLock', 'ShareRowExclusiveLock', "
-	"'ExclusiveLock', "
-	" 'AccessExclusiveLock') AND c.oid IS NOT NULL AND c.relkind IN ('r', 'm', 'p', 'S', 'v', "
-	"'f') "
-	" AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::pg_catalog.regnamespace) "
-	" THEN 'strong' "
-	"WHEN EXISTS (SELECT 1 FROM waits w WHERE w.pid = $1::int AND ("
+	"pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)) "
+	"SELECT 1 FROM waits w WHERE w.pid = $1::int AND ("
 	" ($2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE "
 	"a.pid = w.root "
 	"  AND a.backend_xmin IS NOT NULL)) "
 	" OR EXISTS (SELECT 1 FROM pg_catalog.pg_locks x WHERE x.pid = w.root AND x.locktype = "
 	"'relation' "
-	"  AND x.relation IN ($3::oid, $4::oid)))) THEN 'third' "
-	"WHEN $2 = 'cic' AND EXISTS (SELECT 1 FROM mine m WHERE m.locktype = 'object' "
-	" AND m.mode = 'AccessExclusiveLock' AND m.classid <> "
-	"'pg_catalog.pg_namespace'::pg_catalog.regclass) "
-	" THEN 'object' "
-	"ELSE '' END";
+	"  AND x.relation IN ($3::oid, $4::oid)))";
 
 static const char *class_of(const struct statement *s)
 {
@@ -170,6 +169,11 @@ static enum placement_obstacle obstacle_of(const char *word)
 	return OBSTACLE_NONE;
 }
 
+static bool is_true(const char *value)
+{
+	return value[0] == 't';
+}
+
 static void tell_notice(struct aside *a, const char *text)
 {
 	struct bytes notice;
@@ -186,23 +190,15 @@ static void not_now(struct aside *a, enum placement_obstacle obstacle)
 	aside_finish(a, ASIDE_NOT_NOW, obstacle);
 }
 
-static void on_obstacle(void *owner, const struct pq_result *r)
+static void decide(struct aside *a)
 {
-	struct aside *a = owner;
-	enum placement_obstacle obstacle;
-
-	if (!r->ok || a->cancelled) {
-		aside_fail_with(a, r);
-		return;
-	}
-	obstacle = obstacle_of(pq_value(r, 0, 0));
-	if (obstacle == OBSTACLE_NONE)
+	if (a->job.obstacle == OBSTACLE_NONE)
 		aside_release_and_run(a);
 	else
-		not_now(a, obstacle);
+		not_now(a, a->job.obstacle);
 }
 
-static void ask_for_obstacles(struct aside *a)
+static void ask_the_watch(struct aside *a, const char *sql, pq_result_fn done)
 {
 	char pid[16], table[16], index[16];
 	const char *parameters[] = {pid, class_of(&a->job.statement), table, index};
@@ -210,7 +206,37 @@ static void ask_for_obstacles(struct aside *a)
 	snprintf(pid, sizeof(pid), "%d", a->server_pid);
 	snprintf(table, sizeof(table), "%u", a->job.relation);
 	snprintf(index, sizeof(index), "%u", a->job.named_index);
-	pq_query_params(a->watch, obstacle_sql, parameters, 4, on_obstacle, a);
+	pq_query_params(a->watch, sql, parameters, 4, done, a);
+}
+
+static void on_third(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok || a->cancelled) {
+		aside_fail_with(a, r);
+		return;
+	}
+	if (r->n_rows > 0)
+		a->job.obstacle = OBSTACLE_THIRD;
+	decide(a);
+}
+
+static void on_obstacle(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+	enum placement_obstacle o;
+
+	if (!r->ok || a->cancelled) {
+		aside_fail_with(a, r);
+		return;
+	}
+	o = obstacle_of(pq_value(r, 0, 0));
+	a->job.obstacle = o;
+	if ((o == OBSTACLE_NONE || o == OBSTACLE_OBJECT) && is_true(pq_value(r, 0, 1)))
+		ask_the_watch(a, third_sql, on_third);
+	else
+		decide(a);
 }
 
 static void on_seen(void *owner, const struct pq_result *r)
@@ -277,12 +303,7 @@ static void compare_with_server(struct aside *a)
 	else if (j->wanted_index != 0 && j->named_index != j->wanted_index)
 		not_now(a, OBSTACLE_NAME);
 	else
-		ask_for_obstacles(a);
-}
-
-static bool is_true(const char *value)
-{
-	return value[0] == 't';
+		ask_the_watch(a, obstacle_sql, on_obstacle);
 }
 
 static void take_lookup(struct aside_job *j, const struct pq_result *r)

@@ -66,6 +66,7 @@ struct aside_job {
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
 	uint32_t condemned;			/* has the new index's name, and is to go */
 
+	enum placement_obstacle obstacle;
 	uint32_t relation;
 	uint32_t named_index; /* the index of the wanted name: before the statement */
 	uint32_t named_table; /* whose index that is */
