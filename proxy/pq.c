@@ -1,9 +1,14 @@
 #include "pq.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <libpq-fe.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "message.h"
 #include "timer.h"
@@ -13,15 +18,24 @@
 #define ERROR_BODY_MAX (1024u * 1024u)
 #define MAX_PARAMETERS 32
 
+/*
+ * A log-in takes libpq milliseconds of pure computing (SCRAM), so it is done on a thread of its
+ * own, which has the PGconn to itself meanwhile. The two ends of `pair`: the thread writes a byte
+ * to tell that it is done; when the other end is closed it gives up.
+ */
 struct pq {
 	struct worker *worker; /* borrowed */
 	PGconn *conn;	       /* owned */
-	struct event *event; /* owned: the socket may change while connecting, so it is made anew */
-	struct timer
-		*timer; /* owned: the time to connect; later, to tell of a failure from the loop */
-	struct pq_events events; /* copied */
-	void *owner;		 /* borrowed */
-	pq_result_fn done;	 /* NULL when nothing runs */
+	struct event *event;   /* owned: what is waited for at the moment */
+	struct timer *timer;   /* owned: tells of a failure from the loop */
+	pthread_t thread;
+	bool connecting; /* the thread is there */
+	int pair[2];
+	uint64_t deadline_ms;	   /* 0 = none */
+	bool timed_out, logged_in; /* what the thread has found */
+	struct pq_events events;   /* copied */
+	void *owner;		   /* borrowed */
+	pq_result_fn done;	   /* NULL when nothing runs */
 	void *done_owner;
 	PGresult *result; /* owned: of the running statement, the error if there was one */
 	bool connected;
@@ -73,6 +87,13 @@ static void put_fields(struct bytes *body, const PGresult *r, bool error)
 	bytes_put_u8(body, 0);
 }
 
+/* While the log-in runs on its thread. */
+static void drop_notice(void *arg, const PGresult *r)
+{
+	(void)arg;
+	(void)r;
+}
+
 static void on_notice(void *arg, const PGresult *r)
 {
 	struct pq *pq = arg;
@@ -87,13 +108,17 @@ static void on_notice(void *arg, const PGresult *r)
 	bytes_release(&body);
 }
 
-/* Waits for the socket; an event is made for each wait because libpq may open another one. */
-static bool wait_for(struct pq *pq, short what)
+static bool wait_on(struct pq *pq, int fd, short what)
 {
 	if (pq->event)
 		event_free(pq->event);
-	pq->event = event_new(pq->worker->base, PQsocket(pq->conn), what, on_socket, pq);
+	pq->event = event_new(pq->worker->base, fd, what, on_socket, pq);
 	return pq->event && event_add(pq->event, NULL) == 0;
+}
+
+static bool wait_for(struct pq *pq, short what)
+{
+	return wait_on(pq, PQsocket(pq->conn), what);
 }
 
 static void stop_waiting(struct pq *pq)
@@ -129,42 +154,80 @@ static void fail_connect(struct pq *pq, const char *text)
 {
 	struct err e;
 
-	if (PQconnectionNeedsPassword(pq->conn))
-		err_set(&e, "28P01",
-			"the server wants a password for another connection, and pgaside has none "
-			"of user \"%s\": upstream (or PGUSER and PGPASSWORD) must name that user "
-			"and its password, or the password file must have it",
-			PQuser(pq->conn));
-	else
-		take_connect_error(text, &e);
-	stop_waiting(pq);
-	timer_stop(pq->timer);
+	take_connect_error(text, &e);
 	pq->events.connected(pq->owner, &e);
 }
 
-static void poll_connect(struct pq *pq)
+/* False: the time is over, or the owner has lost interest. */
+static bool wait_on_thread(struct pq *pq, short events)
 {
-	switch (PQconnectPoll(pq->conn)) {
-	case PGRES_POLLING_READING:
-		if (!wait_for(pq, EV_READ))
-			fail_connect(pq, "out of memory");
+	struct pollfd fds[] = {{.fd = PQsocket(pq->conn), .events = events},
+		{.fd = pq->pair[1], .events = POLLIN}};
+	int n;
+
+	do {
+		uint64_t now = timer_now_ms();
+		int left = -1;
+
+		if (pq->deadline_ms > 0)
+			left = pq->deadline_ms > now ? (int)(pq->deadline_ms - now) : 0;
+		n = poll(fds, 2, left);
+	} while (n < 0 && errno == EINTR);
+	pq->timed_out = n == 0;
+	return n > 0 && fds[1].revents == 0;
+}
+
+static void *connect_on_thread(void *arg)
+{
+	struct pq *pq = arg;
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	while (status == PGRES_POLLING_WRITING || status == PGRES_POLLING_READING) {
+		if (!wait_on_thread(pq, status == PGRES_POLLING_WRITING ? POLLOUT : POLLIN))
+			break;
+		status = PQconnectPoll(pq->conn);
+	}
+	pq->logged_in = status == PGRES_POLLING_OK;
+	send(pq->pair[1], "", 1, MSG_NOSIGNAL);
+	return NULL;
+}
+
+/* The thread ends soon: it has said so, or its peer is closed. */
+static void end_thread(struct pq *pq)
+{
+	if (!pq->connecting)
 		return;
-	case PGRES_POLLING_WRITING:
-		if (!wait_for(pq, EV_WRITE))
-			fail_connect(pq, "out of memory");
-		return;
-	case PGRES_POLLING_OK:
-		stop_waiting(pq);
-		timer_stop(pq->timer);
-		PQsetErrorVerbosity(pq->conn, PQERRORS_DEFAULT);
-		pq->connected = PQsetnonblocking(pq->conn, 1) == 0;
-		pq->events.connected(pq->owner, NULL);
-		return;
-	case PGRES_POLLING_FAILED:
-	default:
-		fail_connect(pq, PQerrorMessage(pq->conn));
+	pq->connecting = false;
+	close(pq->pair[0]);
+	pthread_join(pq->thread, NULL);
+	close(pq->pair[1]);
+}
+
+static void end_connecting(struct pq *pq)
+{
+	stop_waiting(pq);
+	end_thread(pq);
+	if (!pq->logged_in) {
+		fail_connect(pq, pq->timed_out ? "timeout expired (server_connect_timeout)"
+					       : PQerrorMessage(pq->conn));
 		return;
 	}
+	PQsetErrorVerbosity(pq->conn, PQERRORS_DEFAULT);
+	PQsetNoticeReceiver(pq->conn, on_notice, pq);
+	pq->connected = PQsetnonblocking(pq->conn, 1) == 0;
+	pq->events.connected(pq->owner, NULL);
+}
+
+static bool start_thread(struct pq *pq)
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pq->pair) != 0)
+		return false;
+	pq->connecting = pthread_create(&pq->thread, NULL, connect_on_thread, pq) == 0;
+	if (!pq->connecting) {
+		close(pq->pair[0]);
+		close(pq->pair[1]);
+	}
+	return pq->connecting && wait_on(pq, pq->pair[0], EV_READ);
 }
 
 static void put_lost(struct bytes *body, const char *text)
@@ -277,23 +340,22 @@ static void on_socket(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!pq->connected)
-		poll_connect(pq);
+	if (pq->connecting)
+		end_connecting(pq);
 	else
 		continue_query(pq);
 }
 
-/* The time to connect or to answer is over, or the statement could not even be sent. */
+/* The time to answer is over, or it could not even begin: a statement to be sent, or a connection.
+ */
 static void on_timer(void *arg)
 {
 	struct pq *pq = arg;
 
 	if (pq->done)
 		pq_give_up(pq);
-	else if (PQstatus(pq->conn) == CONNECTION_BAD)
-		fail_connect(pq, PQerrorMessage(pq->conn));
 	else
-		fail_connect(pq, "timeout expired (server_connect_timeout)");
+		fail_connect(pq, PQerrorMessage(pq->conn));
 }
 
 /* A server that takes direct TLS takes it after a request, too, which is what an older libpq can.
@@ -321,7 +383,7 @@ static bool start_connect(struct pq *pq, const struct pq_parameter *parameters)
 	if (!pq->conn)
 		return false;
 	PQsetErrorVerbosity(pq->conn, PQERRORS_VERBOSE);
-	PQsetNoticeReceiver(pq->conn, on_notice, pq);
+	PQsetNoticeReceiver(pq->conn, drop_notice, NULL);
 	return true;
 }
 
@@ -335,17 +397,19 @@ struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, u
 	pq->worker = w;
 	pq->events = *events;
 	pq->owner = owner;
+	pq->deadline_ms = timeout_ms > 0 ? timer_now_ms() + timeout_ms : 0;
 	pq->timer = timer_new(w->base, on_timer, pq);
 	if (!pq->timer || !start_connect(pq, parameters)) {
 		pq_close(pq);
 		return NULL;
 	}
-	/* libpq wants to be polled when the socket is writable; without one, the timer tells at
-	 * once. */
-	if (PQstatus(pq->conn) == CONNECTION_BAD || !wait_for(pq, EV_WRITE))
+	/* Without a socket the timer tells at once. */
+	if (PQstatus(pq->conn) == CONNECTION_BAD) {
 		timer_start(pq->timer, 0);
-	else if (timeout_ms > 0)
-		timer_start(pq->timer, timeout_ms);
+	} else if (!start_thread(pq)) {
+		pq_close(pq);
+		return NULL;
+	}
 	return pq;
 }
 
@@ -415,6 +479,7 @@ void pq_close(struct pq *pq)
 	if (!pq)
 		return;
 	stop_waiting(pq);
+	end_thread(pq);
 	timer_free(pq->timer);
 	PQclear(pq->result);
 	PQfinish(pq->conn);

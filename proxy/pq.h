@@ -48,7 +48,7 @@ struct pq_parameter {
 /*
  * Begins to connect; `parameters` ends with a NULL keyword and is copied. The address must be
  * numeric (hostaddr) or a socket directory, so that nothing is looked up here. `timeout_ms` 0: no
- * limit. NULL without memory.
+ * limit. NULL without memory or threads. Notices of the log-in are not told.
  */
 struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, unsigned timeout_ms,
 	const struct pq_events *events, void *owner);
