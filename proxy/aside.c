@@ -218,26 +218,43 @@ static void on_notice(void *owner, struct slice body)
 		a->events.notice(a->owner, body);
 }
 
-void aside_on_connected(struct aside *a)
+static void fail_connect(struct aside *a, const struct err *e)
 {
-	if (a->state != ASIDE_CONNECTING || !a->aside_up || !a->watch_up)
-		return;
-	if (a->cancelled)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-	else
-		aside_settings_begin(a);
+	aside_fail(a, e->sqlstate, e->text,
+		"pgaside needs two more connections to run this statement outside of the "
+		"transaction.");
 }
 
-void aside_settings_done(struct aside *a)
+/* Nothing is run before the watch connection stands, too. */
+static void proceed(struct aside *a)
 {
-	if (a->state == ASIDE_CLEANING) {
-		aside_clean_up_on(a);
+	if (a->watch_error.text[0]) {
+		fail_connect(a, &a->watch_error);
 	} else if (a->job.hold && !a->cancelled) {
 		aside_enter(a, ASIDE_READY);
 		a->events.ready(a->owner);
 	} else {
 		aside_look(a);
 	}
+}
+
+void aside_settings_done(struct aside *a)
+{
+	if (a->state == ASIDE_CLEANING)
+		aside_clean_up_on(a);
+	else if (a->watch_tried)
+		proceed(a);
+	else
+		a->settled = true;
+}
+
+void aside_watch_came(struct aside *a)
+{
+	a->watch_tried = true;
+	if (!a->settled)
+		return;
+	a->settled = false;
+	proceed(a);
 }
 
 void aside_go(struct aside *a)
@@ -251,9 +268,7 @@ static void on_connected(void *owner, const struct err *e)
 	struct aside *a = owner;
 
 	if (e && a->state == ASIDE_CONNECTING) {
-		aside_fail(a, e->sqlstate, e->text,
-			"pgaside needs two more connections to run this statement outside of the "
-			"transaction.");
+		fail_connect(a, e);
 		return;
 	}
 	if (e) {
@@ -267,8 +282,10 @@ static void on_connected(void *owner, const struct err *e)
 	if (a->state == ASIDE_CLEANING) {
 		aside_watch_start(a);
 		aside_clean_up_anew(a);
+	} else if (a->cancelled) {
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 	} else {
-		aside_on_connected(a);
+		aside_settings_begin(a);
 	}
 }
 

@@ -190,13 +190,7 @@ static void not_now(struct aside *a, enum placement_obstacle obstacle)
 	aside_finish(a, ASIDE_NOT_NOW, obstacle);
 }
 
-static void decide(struct aside *a)
-{
-	if (a->job.obstacle == OBSTACLE_NONE)
-		aside_release_and_run(a);
-	else
-		not_now(a, a->job.obstacle);
-}
+static void ask_for_obstacles(struct aside *a, uint32_t index);
 
 static void ask_the_watch(struct aside *a, const char *sql, pq_result_fn done)
 {
@@ -204,39 +198,94 @@ static void ask_the_watch(struct aside *a, const char *sql, pq_result_fn done)
 	const char *parameters[] = {pid, class_of(&a->job.statement), table, index};
 
 	snprintf(pid, sizeof(pid), "%d", a->server_pid);
-	snprintf(table, sizeof(table), "%u", a->job.relation);
-	snprintf(index, sizeof(index), "%u", a->job.named_index);
+	snprintf(table, sizeof(table), "%u", a->job.wanted_relation);
+	snprintf(index, sizeof(index), "%u", a->job.asked_index);
 	pq_query_params(a->watch, sql, parameters, 4, done, a);
+}
+
+/* What is in the way is known, and that the statement means what it means to the client. */
+static void decide(struct aside *a)
+{
+	if (!a->job.obstacle_known || !a->job.found)
+		return;
+	a->job.obstacle_known = false;
+	/* The index is there for others only: the transaction may be what hides it. */
+	if (a->job.asked_index != a->job.named_index) {
+		ask_for_obstacles(a, a->job.named_index);
+		return;
+	}
+	a->job.found = false;
+	if (a->cancelled)
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+	else if (a->job.obstacle == OBSTACLE_NONE)
+		aside_run(a);
+	else
+		not_now(a, a->job.obstacle);
+}
+
+/* Asked ahead, it will be asked again. */
+static void obstacle_unknown(struct aside *a, const struct pq_result *r)
+{
+	a->job.obstacle_asked = false;
+	if (a->job.found)
+		aside_fail_with(a, r);
+}
+
+static void obstacle_is(struct aside *a, enum placement_obstacle obstacle)
+{
+	a->job.obstacle = obstacle;
+	a->job.obstacle_asked = false;
+	a->job.obstacle_known = true;
+	decide(a);
 }
 
 static void on_third(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
-	if (!r->ok || a->cancelled) {
-		aside_fail_with(a, r);
-		return;
-	}
-	if (r->n_rows > 0)
-		a->job.obstacle = OBSTACLE_THIRD;
-	decide(a);
+	if (!r->ok)
+		obstacle_unknown(a, r);
+	else
+		obstacle_is(a, r->n_rows > 0 ? OBSTACLE_THIRD : a->job.obstacle);
 }
 
 static void on_obstacle(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
-	enum placement_obstacle o;
+	struct aside_job *j = &a->job;
 
-	if (!r->ok || a->cancelled) {
-		aside_fail_with(a, r);
+	if (!r->ok) {
+		obstacle_unknown(a, r);
 		return;
 	}
-	o = obstacle_of(pq_value(r, 0, 0));
-	a->job.obstacle = o;
-	if ((o == OBSTACLE_NONE || o == OBSTACLE_OBJECT) && is_true(pq_value(r, 0, 1)))
+	j->obstacle = obstacle_of(pq_value(r, 0, 0));
+	if ((j->obstacle == OBSTACLE_NONE || j->obstacle == OBSTACLE_OBJECT) &&
+		is_true(pq_value(r, 0, 1)))
 		ask_the_watch(a, third_sql, on_third);
 	else
+		obstacle_is(a, j->obstacle);
+}
+
+static void ask_for_obstacles(struct aside *a, uint32_t index)
+{
+	a->job.obstacle_asked = true;
+	a->job.asked_index = index;
+	ask_the_watch(a, obstacle_sql, on_obstacle);
+}
+
+static void is_found(struct aside *a)
+{
+	a->job.found = true;
+	if (a->job.obstacle_known)
 		decide(a);
+	else if (!a->job.obstacle_asked)
+		ask_for_obstacles(a, a->job.named_index);
+}
+
+void aside_look_ahead(struct aside *a)
+{
+	if (a->job.mode == ASIDE_NOW && a->job.wanted_relation != 0 && !a->job.look_only)
+		ask_for_obstacles(a, a->job.wanted_index);
 }
 
 static void on_seen(void *owner, const struct pq_result *r)
@@ -261,7 +310,7 @@ static void ask_who_sees_it(struct aside *a)
 	const char *parameters[] = {oid};
 
 	snprintf(oid, sizeof(oid), "%u", a->job.wanted_relation);
-	pq_query_params(a->watch,
+	pq_query_params(a->aside,
 		"SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1::oid AND relpersistence <> 't'",
 		parameters, 1, on_seen, a);
 }
@@ -303,7 +352,7 @@ static void compare_with_server(struct aside *a)
 	else if (j->wanted_index != 0 && j->named_index != j->wanted_index)
 		not_now(a, OBSTACLE_NAME);
 	else
-		ask_the_watch(a, obstacle_sql, on_obstacle);
+		is_found(a);
 }
 
 static void take_lookup(struct aside_job *j, const struct pq_result *r)
@@ -451,6 +500,10 @@ void aside_look(struct aside *a)
 			NULL);
 		return;
 	}
+	/* What was asked before the last try is past. */
+	if (j->tries > 0)
+		j->obstacle_known = false;
+	j->found = false;
 	if (j->mode != ASIDE_NOW) {
 		look_up_oid(a);
 		return;

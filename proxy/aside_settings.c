@@ -22,6 +22,8 @@ static const char *const skipped[] = {"application_name", "transaction_isolation
 	"idle_session_timeout", "in_hot_standby", "is_superuser", "session_authorization", "role",
 	"client_connection_check_interval", "client_encoding", NULL};
 
+#define MOST_AT_ONCE 32
+
 static bool is_one_of(const char *const *names, struct slice name)
 {
 	for (; *names; names++)
@@ -173,16 +175,63 @@ static void apply_next(struct aside *a)
 		on_applied, a);
 }
 
+/* One by one when one of them does not go, to find out which. */
+static void on_all_applied(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->ok)
+		aside_settings_done(a);
+	else if (r->lost)
+		aside_fail_with(a, r);
+	else
+		apply_next(a);
+}
+
+/* In one statement, whose parts are done in their order. False when it cannot be put together. */
+static bool apply_all(struct aside *a)
+{
+	struct cursor c = cursor_over(bytes_view(&a->job.changes));
+	struct slice name, value;
+	const char *parameters[2 * MOST_AT_ONCE];
+	struct bytes sql;
+	int n = 0;
+
+	bytes_init(&sql, 128u * MOST_AT_ONCE);
+	while (n < 2 * MOST_AT_ONCE && next_setting(&c, &name, &value)) {
+		bytes_printf(&sql, "%s pg_catalog.set_config($%d, $%d, false)", n ? "," : "SELECT",
+			n + 1, n + 2);
+		/* Both are zero-terminated where they are. */
+		parameters[n++] = (const char *)name.data;
+		parameters[n++] = (const char *)value.data;
+	}
+	bytes_put_u8(&sql, 0);
+	if (c.left > 0 || bytes_failed(&sql)) {
+		bytes_release(&sql);
+		return false;
+	}
+	pq_query_params(
+		a->aside, (const char *)bytes_view(&sql).data, parameters, n, on_all_applied, a);
+	bytes_release(&sql);
+	return true;
+}
+
 static void on_shown(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
+	struct slice name, value;
+	struct cursor c;
 
 	if (!r->ok) {
 		aside_fail_with(a, r);
 		return;
 	}
 	compare(a, r);
-	apply_next(a);
+	c = cursor_over(bytes_view(&a->job.changes));
+	next_setting(&c, &name, &value);
+	/* The texts of the others are in that encoding, so it must be there before them. */
+	if (slice_is(name, "client_encoding") || !apply_all(a))
+		apply_next(a);
 }
 
 /* Behind a pooler, what it said at log-in is not the server's. */

@@ -66,7 +66,10 @@ struct aside_job {
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
 	uint32_t condemned;			/* has the new index's name, and is to go */
 
+	bool obstacle_asked, obstacle_known;
+	uint32_t asked_index; /* the index that was asked about */
 	enum placement_obstacle obstacle;
+	bool found; /* what the aside connection sees is what the server connection sees */
 	uint32_t relation;
 	uint32_t named_index; /* the index of the wanted name: before the statement */
 	uint32_t named_table; /* whose index that is */
@@ -115,6 +118,9 @@ struct aside {
 	struct pq *aside; /* owned */
 	struct pq *watch; /* owned */
 	bool aside_up, watch_up;
+	bool watch_tried;	/* it has stood once, or could not be had at all: */
+	struct err watch_error; /* then this says why */
+	bool settled;		/* the settings are done, and the watch connection is waited for */
 	int aside_pid;
 	int lost_pid;	      /* of a connection that was lost; its process may still be at work */
 	unsigned lost_rounds; /* of waiting for its end */
@@ -145,8 +151,8 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 void aside_finish(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
 /* Opens the aside connection (again). False without memory. */
 bool aside_open(struct aside *a);
-/* One of both connections stands: goes on when both do. */
-void aside_on_connected(struct aside *a);
+/* The watch connection stands for the first time, or cannot be had. */
+void aside_watch_came(struct aside *a);
 
 /* aside_settings.c: makes the aside connection like the server connection. */
 void aside_settings_begin(struct aside *a);
@@ -158,6 +164,11 @@ void aside_settings_done(struct aside *a);
 
 /* aside_look.c: relation, indexes, obstacles; then runs. */
 void aside_look(struct aside *a);
+/*
+ * aside_look.c: asks the watch connection for obstacles while the aside connection is still made
+ * ready: the client waits, so its transaction does not get in the way meanwhile.
+ */
+void aside_look_ahead(struct aside *a);
 /* Numbers of server processes that sit in a transaction with a snapshot; $2 is one that does not
  * count. */
 #define ASIDE_SNAPSHOTS_SQL                                                                  \

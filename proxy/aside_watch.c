@@ -209,26 +209,32 @@ static void on_looked(void *owner, const struct pq_result *r)
 }
 
 static const char watch_settings_sql[] =
-	"SELECT pg_catalog.set_config('search_path', 'pg_catalog', false), "
-	"pg_catalog.set_config('statement_timeout', '30s', false)";
+	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off";
+
+/* The first one: without it nothing is begun. */
+static void cannot_be_had(struct aside *a, const char *sqlstate, const char *why)
+{
+	err_set(&a->watch_error, sqlstate, "%s", why);
+	aside_watch_came(a);
+}
 
 static void on_watch_ready(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
-	if (r->lost && a->state == ASIDE_CONNECTING) {
-		aside_fail_with(a, r);
-		return;
-	}
 	if (r->lost) {
 		watch_lost(a);
+		if (!a->watch_tried)
+			cannot_be_had(a, r->sqlstate, "the connection was lost");
 		return;
 	}
 	a->watch_up = true;
-	if (a->watching)
+	if (a->watching) {
 		look(a);
-	else
-		aside_on_connected(a);
+	} else if (!a->watch_tried) {
+		aside_look_ahead(a);
+		aside_watch_came(a);
+	}
 }
 
 static void on_watch_connected(void *owner, const struct err *e)
@@ -240,10 +246,8 @@ static void on_watch_connected(void *owner, const struct err *e)
 		pq_query(a->watch, watch_settings_sql, on_watch_ready, a);
 		return;
 	}
-	if (a->state == ASIDE_CONNECTING)
-		aside_fail(a, e->sqlstate, e->text,
-			"pgaside needs two more connections to run this statement outside of the "
-			"transaction.");
+	if (!a->watch_tried)
+		cannot_be_had(a, e->sqlstate, e->text);
 	else
 		timer_start(a->watch_timer, RECONNECT_MS);
 }
