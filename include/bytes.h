@@ -48,6 +48,8 @@ void bytes_release(struct bytes *b);
 void bytes_wipe(struct bytes *b);
 /* Empties it but keeps its memory; clears a failure. */
 void bytes_clear(struct bytes *b);
+/* Gives back what it does not need: for what is kept long. */
+void bytes_fit(struct bytes *b);
 bool bytes_failed(const struct bytes *b);
 size_t bytes_length(const struct bytes *b);
 /* What is unread; borrowed until the next call that is not a question. */

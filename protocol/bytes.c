@@ -129,19 +129,11 @@ void bytes_consume(struct bytes *b, size_t len)
 	}
 }
 
-static size_t grown(size_t cap, size_t need, size_t limit)
-{
-	while (cap < need)
-		cap = cap < 256 ? 256 : cap * 2;
-	return cap < limit ? cap : limit;
-}
-
 /* Moves the unread bytes into fresh memory: the old may hold a password, which realloc would leave
  * behind. */
-static bool grow(struct bytes *b, size_t need)
+static bool move(struct bytes *b, size_t cap)
 {
 	size_t used = bytes_length(b);
-	size_t cap = grown(b->cap, need, b->limit);
 	uint8_t *data = malloc(cap);
 
 	if (!data)
@@ -158,6 +150,23 @@ static bool grow(struct bytes *b, size_t need)
 	return true;
 }
 
+void bytes_fit(struct bytes *b)
+{
+	if (b->failed)
+		return;
+	if (bytes_length(b) == 0)
+		bytes_wipe(b);
+	else if (bytes_length(b) < b->cap)
+		move(b, bytes_length(b));
+}
+
+static size_t grown(size_t cap, size_t need, size_t limit)
+{
+	while (cap < need)
+		cap = cap < 256 ? 256 : cap * 2;
+	return cap < limit ? cap : limit;
+}
+
 uint8_t *bytes_reserve(struct bytes *b, size_t len)
 {
 	size_t used = bytes_length(b);
@@ -172,7 +181,7 @@ uint8_t *bytes_reserve(struct bytes *b, size_t len)
 		memmove(b->data, b->data + b->start, used);
 		b->start = 0;
 		b->len = used;
-	} else if (!grow(b, used + len)) {
+	} else if (!move(b, grown(b->cap, used + len, b->limit))) {
 		b->failed = true;
 		return NULL;
 	}

@@ -29,7 +29,7 @@ enum conn_state {
 
 struct conn {
 	struct event read_event;
-	struct event write_event;
+	struct event *write_event; /* owned: only while something waits to be sent */
 	conn_event_fn on_event;
 	void *owner;	     /* borrowed */
 	SSL *ssl;	     /* owned, NULL without TLS */
@@ -49,11 +49,29 @@ static void tell(struct conn *c, enum conn_event event)
 		c->on_event(c->owner, c, event);
 }
 
+static void on_writable(int fd, short what, void *arg);
+
+static void stop_writing(struct conn *c)
+{
+	if (c->write_event)
+		event_free(c->write_event);
+	c->write_event = NULL;
+}
+
+/* False without memory. */
+static bool want_write(struct conn *c)
+{
+	if (!c->write_event)
+		c->write_event = event_new(event_get_base(&c->read_event), c->fd,
+			EV_WRITE | EV_PERSIST, on_writable, c);
+	return c->write_event && event_add(c->write_event, NULL) == 0;
+}
+
 static void fail(struct conn *c, const char *why)
 {
 	c->error = why;
 	event_del(&c->read_event);
-	event_del(&c->write_event);
+	stop_writing(c);
 	tell(c, CONN_FAILED);
 }
 
@@ -97,19 +115,19 @@ static void continue_handshake(struct conn *c)
 	result = SSL_do_handshake(c->ssl);
 	if (result == 1) {
 		c->state = CONN_OPEN;
-		event_del(&c->write_event);
+		stop_writing(c);
 		update_read(c);
 		tell(c, CONN_SECURED);
 		return;
 	}
 	want = SSL_get_error(c->ssl, result);
 	if (want == SSL_ERROR_WANT_READ) {
-		event_del(&c->write_event);
+		stop_writing(c);
 		event_add(&c->read_event, NULL);
-	} else if (want == SSL_ERROR_WANT_WRITE) {
-		event_add(&c->write_event, NULL);
-	} else {
+	} else if (want != SSL_ERROR_WANT_WRITE) {
 		fail(c, tls_reason(c));
+	} else if (!want_write(c)) {
+		fail(c, "out of memory");
 	}
 }
 
@@ -125,7 +143,7 @@ static void finish_connect(struct conn *c)
 		return;
 	}
 	c->state = CONN_OPEN;
-	event_del(&c->write_event);
+	stop_writing(c);
 	update_read(c);
 	tell(c, CONN_CONNECTED);
 }
@@ -208,7 +226,7 @@ static void flush_unsent(struct conn *c)
 	if (bytes_length(&c->unsent) > 0)
 		return;
 	bytes_release(&c->unsent);
-	event_del(&c->write_event);
+	stop_writing(c);
 	if (c->ending)
 		tell_end(c);
 }
@@ -252,14 +270,13 @@ void conn_send(struct conn *c, struct slice s)
 	if (c->broken || done == s.len)
 		return;
 	bytes_put(&c->unsent, s.data + done, s.len - done);
-	if (bytes_failed(&c->unsent)) {
+	if (bytes_failed(&c->unsent) || !want_write(c)) {
 		lose_unsent(c);
 		shutdown(c->fd, SHUT_RDWR);
 		return;
 	}
 	if (bytes_length(&c->unsent) > CONN_HIGH_WATER)
 		c->was_high = true;
-	event_add(&c->write_event, NULL);
 }
 
 size_t conn_unsent(const struct conn *c)
@@ -328,7 +345,6 @@ struct conn *conn_new(struct event_base *base, int fd, conn_event_fn on_event, v
 	c->error = "";
 	bytes_init(&c->unsent, UNSENT_LIMIT);
 	event_assign(&c->read_event, base, fd, EV_READ | EV_PERSIST, on_readable, c);
-	event_assign(&c->write_event, base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_want_read(c, true);
 	return c;
@@ -357,7 +373,11 @@ struct conn *conn_connect(struct event_base *base, const struct sockaddr *addres
 	/* A socket is writable when the connection stands, also one that stood at once. */
 	event_del(&c->read_event);
 	c->state = CONN_CONNECTING;
-	event_add(&c->write_event, NULL);
+	if (!want_write(c)) {
+		conn_free(c);
+		err_set(e, "53200", "out of memory");
+		return NULL;
+	}
 	return c;
 }
 
@@ -372,7 +392,7 @@ void conn_free(struct conn *c)
 	if (!c)
 		return;
 	event_del(&c->read_event);
-	event_del(&c->write_event);
+	stop_writing(c);
 	if (c->ssl && c->state != CONN_HANDSHAKE && !c->broken)
 		SSL_shutdown(c->ssl);
 	SSL_free(c->ssl);
@@ -405,7 +425,7 @@ void conn_finish(struct conn *c)
 	event_assign(&c->read_event, event_get_base(&c->read_event), -1, 0, on_patience_over, c);
 	event_add(&c->read_event, &patience);
 	c->state = CONN_FINISHING;
-	event_add(&c->write_event, NULL);
+	want_write(c);
 }
 
 static bool attach_tls(struct conn *c, SSL_CTX *context)

@@ -65,7 +65,11 @@ static void log_in_done(struct session *s)
 	const struct config *config = &s->snapshot->config;
 	char user[64], database[64], app[64], quoted[3][160];
 
-	timer_stop(s->timer);
+	timer_free(s->timer);
+	s->timer = NULL;
+	/* Kept as long as the session. From here on others may look at the first. */
+	bytes_fit(&s->startup);
+	bytes_fit(&s->password);
 	stats_session_login(s->worker->shared->stats, &s->seen, bytes_view(&s->startup),
 		conn_is_tls(s->client));
 	if (!config->log_connections)

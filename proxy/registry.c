@@ -12,7 +12,7 @@ struct entry {
 	struct registry_server server;
 	uint32_t pid;
 	uint16_t len;
-	uint8_t secret[256];
+	uint8_t secret[];
 };
 
 struct registry {
@@ -71,7 +71,7 @@ static bool secret_is(const struct entry *e, struct slice secret)
 bool registry_add(struct registry *r, const struct backend_key *key, struct worker *worker,
 	uint64_t session, const struct registry_server *server)
 {
-	struct entry *e = calloc(1, sizeof(*e));
+	struct entry *e = malloc(sizeof(*e) + key->secret.len);
 	struct entry **bucket = bucket_of(r, key->pid);
 
 	if (!e)

@@ -323,6 +323,7 @@ static void note_key(struct session *s, struct slice body)
 	if (bytes_length(&s->key) > 0 || !backend_key_decode(body, &key))
 		return;
 	bytes_put_slice(&s->key, body);
+	bytes_fit(&s->key);
 	atomic_store_explicit(&s->seen.server_pid, (int)key.pid, memory_order_relaxed);
 	registry_add(s->worker->shared->registry, &key, s->worker, s->id,
 		&(struct registry_server){s->snapshot, s->route});

@@ -42,7 +42,8 @@ void timer_start(struct timer *t, uint64_t ms)
 
 void timer_stop(struct timer *t)
 {
-	event_del(&t->event);
+	if (t)
+		event_del(&t->event);
 }
 
 void timer_free(struct timer *t)

@@ -17,8 +17,8 @@ typedef void (*timer_fn)(void *arg);
 /* NULL without memory. */
 struct timer *timer_new(struct event_base *base, timer_fn fn, void *arg);
 void timer_start(struct timer *t, uint64_t ms);
+/* Both take NULL. */
 void timer_stop(struct timer *t);
-/* Takes NULL. */
 void timer_free(struct timer *t);
 /* Milliseconds of a clock that only goes forward. */
 uint64_t timer_now_ms(void);

@@ -325,6 +325,27 @@ static void printed_text_has_no_zero_byte_behind_it(void **state)
 	bytes_release(&b);
 }
 
+static void a_fitted_buffer_has_what_is_unread_and_no_more(void **state)
+{
+	struct bytes b;
+
+	(void)state;
+	bytes_init(&b, 1000);
+	bytes_fit(&b);
+	assert_null(b.data);
+	bytes_put(&b, "0123456789", 10);
+	bytes_consume(&b, 3);
+	bytes_fit(&b);
+	assert_int_equal(b.cap, 7);
+	assert_true(slice_is(bytes_view(&b), "3456789"));
+	bytes_put(&b, "x", 1);
+	assert_true(slice_is(bytes_view(&b), "3456789x"));
+	bytes_clear(&b);
+	bytes_fit(&b);
+	assert_int_equal(b.cap, 0);
+	bytes_release(&b);
+}
+
 static void released_and_wiped_buffers_can_be_used_again(void **state)
 {
 	struct bytes b;
@@ -380,6 +401,7 @@ int main(void)
 		cmocka_unit_test(consuming_too_much_empties_it),
 		cmocka_unit_test(a_place_counts_from_the_first_unread_byte),
 		cmocka_unit_test(printed_text_has_no_zero_byte_behind_it),
+		cmocka_unit_test(a_fitted_buffer_has_what_is_unread_and_no_more),
 		cmocka_unit_test(released_and_wiped_buffers_can_be_used_again),
 		cmocka_unit_test(nothing_can_be_put_from_no_address),
 	};
