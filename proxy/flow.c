@@ -1,6 +1,13 @@
 #include "flow.h"
 
+#include <string.h>
+
 #include "worker.h"
+
+/* So much that is held is put in front of what is read rather than read behind it. */
+#define HELD_SMALL 4096u
+/* A message that must be seen whole is read in pieces of at most so much. */
+#define READ_MOST (1024u * 1024u)
 
 void flow_init(struct flow *f, const struct flow_rules *rules, size_t limit)
 {
@@ -117,12 +124,37 @@ static bool step(struct walk *w)
 		w->flow->skipping = frame.size;
 		return true;
 	case FLOW_GATHER:
-		return frame.size <= left && act(w, &frame);
+		if (frame.size <= left)
+			return act(w, &frame);
+		w->flow->wanted = frame.size;
+		return false;
 	case FLOW_WAIT:
 		w->flow->waiting = true;
 		return false;
 	}
 	return false;
+}
+
+/* Rows and copy data come by the million. */
+static void pass_plain(struct walk *w)
+{
+	const struct flow_rules *rules = w->flow->rules;
+	struct frame f;
+	uint8_t type = w->data.data[w->at];
+	size_t left = w->data.len - w->at;
+
+	if ((type != rules->plain[0] && type != rules->plain[1]) ||
+		!rules->is_plain(w->session, type))
+		return;
+	while (frame_peek(w->data.data + w->at, left, &f) == FRAME_WHOLE_HEADER && f.type == type) {
+		if (f.size > left) {
+			w->flow->passing = f.size;
+			pass_through(w);
+			return;
+		}
+		w->at += f.size;
+		left -= f.size;
+	}
 }
 
 /* Returns how many bytes are done with; the rest is to be held. */
@@ -131,12 +163,15 @@ static size_t walk(struct flow *f, struct session *s, struct conn *to, struct sl
 	struct walk w = {.flow = f, .session = s, .to = to, .data = data};
 
 	f->waiting = false;
+	f->wanted = 0;
 	if (f->raw) {
 		w.at = data.len;
 	} else {
 		do {
 			pass_through(&w);
 			skip(&w);
+			if (w.at < data.len)
+				pass_plain(&w);
 		} while (w.at < data.len && step(&w));
 	}
 	send_run(&w);
@@ -157,16 +192,26 @@ static void count(struct flow *f, size_t len)
 		atomic_load_explicit(&f->total, memory_order_relaxed) + len, memory_order_relaxed);
 }
 
+/* How much is still to come of what is gathered: room for all of it is made at once. It has met its
+ * limit in header(). */
+static size_t missing(const struct flow *f)
+{
+	size_t held = bytes_length(&f->held);
+
+	return f->wanted > held + WORKER_BUFFER ? f->wanted - held : WORKER_BUFFER;
+}
+
 static enum conn_read_result read_held(
 	struct flow *f, struct session *s, struct conn *from, struct conn *to)
 {
 	size_t len;
-	uint8_t *room = bytes_reserve(&f->held, WORKER_BUFFER);
+	size_t most = missing(f);
+	uint8_t *room = bytes_reserve(&f->held, most);
 	enum conn_read_result r;
 
 	if (!room)
 		return CONN_READ_ERROR;
-	r = conn_read(from, room, WORKER_BUFFER, &len);
+	r = conn_read(from, room, most < READ_MOST ? most : READ_MOST, &len);
 	bytes_commit(&f->held, len);
 	count(f, len);
 	if (len > 0 && !f->waiting)
@@ -192,19 +237,27 @@ static enum conn_read_result read_early(struct flow *f, struct conn *from, uint8
 enum conn_read_result flow_read(
 	struct flow *f, struct session *s, struct conn *from, struct conn *to, uint8_t *buffer)
 {
+	struct slice held = bytes_view(&f->held);
 	size_t len;
 	size_t done;
 	enum conn_read_result r;
 
 	if (!to)
 		return read_early(f, from, buffer);
-	if (f->waiting || bytes_length(&f->held) > 0)
+	if (f->waiting || held.len > HELD_SMALL)
 		return read_held(f, s, from, to);
-	r = conn_read(from, buffer, WORKER_BUFFER, &len);
+	if (held.len > 0)
+		memcpy(buffer, held.data, held.len);
+	r = conn_read(from, buffer + held.len, WORKER_BUFFER - held.len, &len);
 	if (len == 0)
 		return r;
 	count(f, len);
+	if (held.len > 0)
+		bytes_release(&f->held);
+	len += held.len;
 	done = walk(f, s, to, slice_of(buffer, len));
+	if (done == len)
+		return r;
 	bytes_put(&f->held, buffer + done, len - done);
 	return bytes_failed(&f->held) ? CONN_READ_ERROR : r;
 }

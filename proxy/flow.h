@@ -33,6 +33,13 @@ enum flow_action {
 };
 
 struct flow_rules {
+	/*
+	 * Two types of which there may be millions, and whether header() would have those of one
+	 * forwarded and do nothing else: then it is not asked for each. True as long as none of
+	 * another type comes.
+	 */
+	uint8_t plain[2];
+	bool (*is_plain)(const struct session *s, uint8_t type);
 	enum flow_verdict (*header)(struct session *s, const struct frame *f);
 	enum flow_action (*message)(struct session *s, uint8_t type, struct slice message);
 	/* A header that is none. True: forward everything from here unread. False: stop. */
@@ -45,6 +52,7 @@ struct flow {
 	struct bytes substitute; /* owned: what FLOW_REPLACE sends */
 	uint64_t passing;	 /* bytes still to come of a message that is forwarded */
 	uint64_t skipping;	 /* the same of one that is dropped */
+	size_t wanted;		 /* size of the message that is gathered and not whole; 0 = none */
 	atomic_ullong total;	 /* bytes read, ever; others may look */
 	bool raw;		 /* forward everything unread */
 	bool eager; /* send what passes before a message is handed over: its handler may speak, too

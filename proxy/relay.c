@@ -111,6 +111,13 @@ static enum flow_verdict skip_to_sync(struct session *s, const struct frame *f)
 	return forward(s, f);
 }
 
+static bool up_is_plain(const struct session *s, uint8_t type)
+{
+	(void)type;
+	return s->state == SESSION_RELAY && !gate_is_busy(s) && !dialogue_is_full(&s->dialogue) &&
+	       !s->discarding;
+}
+
 static enum flow_verdict up_header(struct session *s, const struct frame *f)
 {
 	const char *why;
@@ -254,7 +261,8 @@ static bool up_malformed(struct session *s)
 	return true;
 }
 
-const struct flow_rules relay_up_rules = {up_header, up_message, up_malformed};
+const struct flow_rules relay_up_rules = {
+	{'d', 'd'}, up_is_plain, up_header, up_message, up_malformed};
 
 static bool down_malformed(struct session *s)
 {
@@ -263,6 +271,11 @@ static bool down_malformed(struct session *s)
 	err_set(&e, "08P01", "the server sent a malformed message");
 	session_fail(s, &e);
 	return false;
+}
+
+static bool down_is_plain(const struct session *s, uint8_t type)
+{
+	return s->state == SESSION_RELAY && !gate_wants(s, type);
 }
 
 static enum flow_verdict down_header(struct session *s, const struct frame *f)
@@ -363,7 +376,8 @@ static enum flow_action down_message(struct session *s, uint8_t type, struct sli
 						      : FLOW_PASS;
 }
 
-const struct flow_rules relay_down_rules = {down_header, down_message, down_malformed};
+const struct flow_rules relay_down_rules = {
+	{'D', 'd'}, down_is_plain, down_header, down_message, down_malformed};
 
 void relay_update_reading(struct session *s)
 {

@@ -19,6 +19,7 @@
 /*
  * What becomes of a message is decided by its type:
  *   d, e  forwarded
+ *   p     forwarded without a question
  *   Q     gathered and passed
  *   x     gathered and dropped
  *   r     gathered and replaced with what replaced() writes
@@ -63,9 +64,16 @@ static void drain(struct session *s)
 	}
 }
 
+static bool on_plain(const struct session *s, uint8_t type)
+{
+	(void)s;
+	return type == 'p';
+}
+
 static enum flow_verdict on_header(struct session *s, const struct frame *f)
 {
 	s->asked++;
+	assert_int_not_equal(f->type, 'p');
 	switch (f->type) {
 	case 'w':
 		if (!s->gate_open)
@@ -113,7 +121,7 @@ static bool on_malformed(struct session *s)
 	return s->raw_when_malformed;
 }
 
-static const struct flow_rules rules = {on_header, on_message, on_malformed};
+static const struct flow_rules rules = {{'p', 'P'}, on_plain, on_header, on_message, on_malformed};
 
 static void set_up(struct session *s)
 {
@@ -213,16 +221,20 @@ static void check_empty(struct session *s, const struct bytes *stream)
 
 static const char *const scripts[] = {"d", "Q", "x", "r", "de", "dQd", "QQQ", "xd", "dx", "dxd",
 	"xx", "rd", "dr", "drd", "rr", "xr", "rxrx", "dQexdrQdd", "w", "s", "dw", "wd", "ds", "sd",
-	"ws", "sw", "wsw", "dQwQxsrd", "swxr", "ddddsdddd"};
+	"ws", "sw", "wsw", "dQwQxsrd", "swxr", "ddddsdddd", "p", "pp", "pppdpp", "dpQppxpr", "pwp",
+	"sppsp"};
 
 /* What on_header() and on_message() hear of a script. */
 static void heard_of(const char *types, char heard[200])
 {
 	size_t at = 0;
 
+	heard[0] = '\0';
 	for (; *types; types++) {
 		bool whole = strchr("Qxrs", *types) != NULL;
 
+		if (*types == 'p')
+			continue;
 		at += (size_t)snprintf(heard + at, 200 - at, whole ? "(%c)" : "%c", *types);
 	}
 }
