@@ -116,7 +116,9 @@ static const char obstacle_sql[] =
 	" 'S', 'v', 'f') AND c.relpersistence <> 't' AND c.relnamespace <> 99)) THEN 'strong' "
 	"WHEN $2 = 'cic' AND pg_catalog.bool_or(" HOLDS "'object' AND l.mode = "
 	" 'AccessExclusiveLock' AND l.classid <> 2615) THEN 'object' "
-	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::int) "
+	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::int), "
+	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_get_activity(NULL) s WHERE s.backend_xmin IS "
+	"NOT NULL AND s.state = 'idle in transaction' AND s.pid <> $1::int) "
 	"FROM pg_catalog.pg_lock_status() l";
 
 /* Does somebody wait for the transaction, though through others, who is in the statement's way? */
@@ -217,10 +219,12 @@ static void decide(struct aside *a)
 	a->job.found = false;
 	if (a->cancelled)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-	else if (a->job.obstacle == OBSTACLE_NONE)
-		aside_run(a);
-	else
+	else if (a->job.obstacle != OBSTACLE_NONE)
 		not_now(a, a->job.obstacle);
+	else if (a->job.snapshots)
+		aside_release_and_run(a);
+	else
+		aside_run(a);
 }
 
 /* Asked ahead, it will be asked again. */
@@ -259,6 +263,7 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 		return;
 	}
 	j->obstacle = obstacle_of(pq_value(r, 0, 0));
+	j->snapshots = is_true(pq_value(r, 0, 2));
 	if ((j->obstacle == OBSTACLE_NONE || j->obstacle == OBSTACLE_OBJECT) &&
 		is_true(pq_value(r, 0, 1)))
 		ask_the_watch(a, third_sql, on_third);

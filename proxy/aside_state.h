@@ -67,6 +67,7 @@ struct aside_job {
 	uint32_t condemned;			/* has the new index's name, and is to go */
 
 	bool obstacle_asked, obstacle_known;
+	bool snapshots;	      /* of others, that may be let go of */
 	uint32_t asked_index; /* the index that was asked about */
 	enum placement_obstacle obstacle;
 	bool found; /* what the aside connection sees is what the server connection sees */
