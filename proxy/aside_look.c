@@ -316,7 +316,8 @@ static void ask_who_sees_it(struct aside *a)
 
 	snprintf(oid, sizeof(oid), "%u", a->job.wanted_relation);
 	pq_query_params(a->aside,
-		"SELECT 1 FROM pg_catalog.pg_class WHERE oid = $1::oid AND relpersistence <> 't'",
+		"SELECT 1 FROM pg_catalog.pg_class WHERE oid" EQ "$1::oid AND relpersistence" NE
+		"'t'",
 		parameters, 1, on_seen, a);
 }
 

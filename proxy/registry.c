@@ -71,7 +71,7 @@ static bool secret_is(const struct entry *e, struct slice secret)
 bool registry_add(struct registry *r, const struct backend_key *key, struct worker *worker,
 	uint64_t session, const struct registry_server *server)
 {
-	struct entry *e = malloc(sizeof(*e) + key->secret.len);
+	struct entry *e = calloc(1, sizeof(*e) + key->secret.len);
 	struct entry **bucket = bucket_of(r, key->pid);
 
 	if (!e)
