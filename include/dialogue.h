@@ -33,6 +33,7 @@ struct dialogue {
 	bool copy_ended;     /* the open pipeline has a CopyDone for a COPY not yet answered */
 	bool executed_since; /* an Execute behind that CopyDone */
 	bool suspended;	     /* a portal of this transaction has more rows to give */
+	bool bound;	     /* a Bind was sent, and no Execute behind it */
 	bool uncertain;
 };
 

@@ -103,9 +103,13 @@ void dialogue_client(struct dialogue *d, uint8_t type)
 		d->executed = true;
 		d->executed_since = true;
 		d->pipeline_open = true;
+		d->bound = false;
+		break;
+	case 'B':
+		d->bound = true;
+		d->pipeline_open = true;
 		break;
 	case 'P':
-	case 'B':
 	case 'D':
 	case 'C':
 		d->pipeline_open = true;
@@ -139,6 +143,7 @@ static void ready_received(struct dialogue *d, char status)
 	d->status = status;
 	d->failed = false;
 	d->suspended = d->suspended && status != 'I';
+	d->bound = d->bound && status != 'I';
 	d->copy_in = false;
 }
 

@@ -434,7 +434,7 @@ void gate_release_portal(struct session *s)
 
 	if (s->state != SESSION_RELAY || !s->aside || s->discarding || gate_is_busy(s))
 		return;
-	if (d->status != 'T' || d->uncertain || d->suspended || !dialogue_is_idle(d))
+	if (d->status != 'T' || d->uncertain || d->suspended || d->bound || !dialogue_is_idle(d))
 		return;
 	if (!gate_of(s) || s->gate->released == d->ready_got)
 		return;

@@ -46,7 +46,8 @@ static uint64_t outstanding(const struct dialogue *d)
 	return d->ready_sent - d->ready_got;
 }
 
-/* Until the transaction ends: another Query need not have ended the portal, if it was a named one.
+/* One that has more rows, or was not executed yet. Until the transaction ends: another Query need
+ * not have ended the portal, if it was a named one.
  */
 static void a_portal_with_rows_left_is_known(void **state)
 {
@@ -56,6 +57,9 @@ static void a_portal_with_rows_left_is_known(void **state)
 	assert_true(after(">P >B >E >S <1 <2 <D <s <ZT >Q <C <ZT").suspended);
 	assert_false(after(">P >B >E >S <1 <2 <D <s <ZT >Q <C <ZI").suspended);
 	assert_false(after(">P >B >E >S <1 <2 <D <s <ZI").suspended);
+	assert_true(after(">P >B >S <1 <2 <ZT").bound);
+	assert_false(after(">P >B >E >S <1 <2 <D <C <ZT").bound);
+	assert_false(after(">P >B >S <1 <2 <ZI").bound);
 }
 
 static void the_log_in_is_an_outstanding_request(void **state)
