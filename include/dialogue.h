@@ -20,7 +20,8 @@
 #define DIALOGUE_DEPTH 256u
 
 struct dialogue {
-	uint8_t ring[DIALOGUE_DEPTH]; /* enum dialogue_request, oldest first */
+	/* enum dialogue_request, oldest first, four bits each: every session has one of these */
+	uint8_t ring[DIALOGUE_DEPTH / 2];
 	uint16_t head;
 	uint16_t count;	     /* above 0 only while a ReadyForQuery is to come */
 	uint64_t ready_sent; /* requests that end in ReadyForQuery, ever */

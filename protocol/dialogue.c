@@ -16,7 +16,18 @@ enum dialogue_request {
 
 static enum dialogue_request request_at(const struct dialogue *d, unsigned i)
 {
-	return (enum dialogue_request)d->ring[(d->head + i) % DIALOGUE_DEPTH];
+	unsigned place = (d->head + i) % DIALOGUE_DEPTH;
+
+	return (enum dialogue_request)(d->ring[place / 2] >> place % 2 * 4 & 0xf);
+}
+
+static void set_request(struct dialogue *d, unsigned i, enum dialogue_request r)
+{
+	unsigned place = (d->head + i) % DIALOGUE_DEPTH;
+	unsigned shift = place % 2 * 4;
+	unsigned other = d->ring[place / 2] & ~(0xfu << shift);
+
+	d->ring[place / 2] = (uint8_t)(other | (unsigned)r << shift);
 }
 
 static void push(struct dialogue *d, enum dialogue_request r)
@@ -25,7 +36,7 @@ static void push(struct dialogue *d, enum dialogue_request r)
 		d->uncertain = true;
 		return;
 	}
-	d->ring[(d->head + d->count) % DIALOGUE_DEPTH] = (uint8_t)r;
+	set_request(d, d->count, r);
 	d->count++;
 }
 
@@ -151,7 +162,7 @@ static void ready_received(struct dialogue *d, char status)
 static void take_out(struct dialogue *d, unsigned from, unsigned to)
 {
 	for (unsigned i = to; i < d->count; i++)
-		d->ring[(d->head + from + i - to) % DIALOGUE_DEPTH] = (uint8_t)request_at(d, i);
+		set_request(d, from + i - to, request_at(d, i));
 	d->count = (uint16_t)(d->count - (to - from));
 }
 
@@ -182,7 +193,7 @@ static void copy_in_received(struct dialogue *d)
 	}
 	/* Without its Sync the pipeline goes on, up to a Query if that is what follows. */
 	if (extended && d->count > 0 && request_at(d, 0) == REQUEST_QUERY)
-		d->ring[d->head] = REQUEST_QUERY_PIPELINED;
+		set_request(d, 0, REQUEST_QUERY_PIPELINED);
 	if (extended && d->count == 0) {
 		d->pipeline_open = true;
 		d->executed = true;
