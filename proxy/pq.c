@@ -61,15 +61,19 @@ static void put_field(struct bytes *body, char code, const char *value)
 	bytes_put_u8(body, 0);
 }
 
+/* The server's last words: the end of the connection may not have come yet. */
+static bool ends_session(const PGresult *r)
+{
+	const char *plain = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	return plain && (strcmp(plain, "FATAL") == 0 || strcmp(plain, "PANIC") == 0);
+}
+
 /* The end of another session is no more than an error to the client's: FATAL would make its driver
  * give up. */
 static const char *severity(const PGresult *r, char code)
 {
-	const char *plain = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
-
-	if (plain && (strcmp(plain, "FATAL") == 0 || strcmp(plain, "PANIC") == 0))
-		return "ERROR";
-	return PQresultErrorField(r, code);
+	return ends_session(r) ? "ERROR" : PQresultErrorField(r, code);
 }
 
 static void put_fields(struct bytes *body, const PGresult *r, bool error)
@@ -246,6 +250,7 @@ static void describe_error(const struct pq *pq, struct pq_result *out, struct by
 	const char *state = pq->result ? PQresultErrorField(pq->result, PG_DIAG_SQLSTATE) : NULL;
 
 	if (state) {
+		out->lost = out->lost || ends_session(pq->result);
 		put_fields(body, pq->result, true);
 		strncpy(out->sqlstate, state, 5);
 	} else {

@@ -305,16 +305,23 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 	return FLOW_FORWARD;
 }
 
-static void note_ready(struct session *s, struct slice body)
+/* False: it has a status that there is not, and something depends on it. */
+static bool note_ready(struct session *s, struct slice body)
 {
 	struct cursor c = cursor_over(body);
 	char status = (char)cursor_u8(&c);
+	bool known = cursor_done(&c) && (status == 'I' || status == 'T' || status == 'E');
 
+	if (!known && (gate_is_busy(s) || gate_is_engaged(s)))
+		return down_malformed(s);
+	if (!known)
+		s->dialogue.uncertain = true;
 	dialogue_server(&s->dialogue, 'Z', status);
 	if (s->prepared && status == 'I')
 		prepared_transaction_ended(s->prepared, s->dialogue.ready_got - 1);
 	if (status == 'I' && gate_is_engaged(s) && !gate_is_busy(s))
 		gate_transaction_ended(s);
+	return true;
 }
 
 static void note_parameter(struct session *s, struct slice body)
@@ -357,7 +364,8 @@ static enum flow_action down_message(struct session *s, uint8_t type, struct sli
 		return login_server_message(s, type, message);
 	switch (type) {
 	case 'Z':
-		note_ready(s, body);
+		if (!note_ready(s, body))
+			return FLOW_STOP;
 		break;
 	case 'K':
 		note_key(s, body);

@@ -245,11 +245,19 @@ static bool no_connection_is_open(void)
 	return liar_open(&liar) == 0;
 }
 
+/* Who has lost his client may go on for a while. */
+static bool no_backend_is_left(void)
+{
+	return ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client "
+			   "backend' AND pid <> pg_backend_pid()");
+}
+
 static void run(const struct run *r)
 {
 	bool good;
 	enum heard heard;
 
+	soon(no_backend_is_left);
 	fresh_table();
 	tell("CREATE INDEX o ON public.t (v)");
 	liar_plan(&liar, r->connection, r->message, r->lie);
