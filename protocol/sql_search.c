@@ -1,5 +1,7 @@
 #include "sql_search.h"
 
+#include <string.h>
+
 /* Written so that compilers turn the inner loop into vector instructions: a fixed number of steps,
  * no branch, bytes only. */
 enum {
@@ -42,6 +44,15 @@ static bool matches_within(const uint8_t *at, size_t places)
 	return false;
 }
 
+/* Fewer places than a block has: most texts are no longer than that. What follows them is zero. */
+static bool rest_may_match(const uint8_t *at, size_t places)
+{
+	uint8_t block[BLOCK + LAST] = {0};
+
+	memcpy(block, at, places + LAST);
+	return block_may_match(block);
+}
+
 bool sql_search_concurrently(struct slice text)
 {
 	const uint8_t *at = text.data;
@@ -50,5 +61,5 @@ bool sql_search_concurrently(struct slice text)
 	for (; places >= BLOCK; at += BLOCK, places -= BLOCK)
 		if (block_may_match(at) && matches_within(at, BLOCK))
 			return true;
-	return matches_within(at, places);
+	return places > 0 && rest_may_match(at, places) && matches_within(at, places);
 }

@@ -165,8 +165,13 @@ static bool may_be_control(struct slice text)
 	if (at < text.len && (text.data[at] == '-' || text.data[at] == '/'))
 		return true;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		size_t len = strlen(words[i]);
+		size_t len;
 
+		/* The first letter decides for nearly all; no other byte becomes one by this bit.
+		 */
+		if (at == text.len || (text.data[at] | 0x20) != words[i][0])
+			continue;
+		len = strlen(words[i]);
 		if (len <= text.len - at &&
 			strncasecmp((const char *)text.data + at, words[i], len) == 0)
 			return true;
