@@ -45,8 +45,10 @@ static void on_answer(void *owner, const struct pq_result *r)
 	/* This is a courtesy: what is wrong here will be said by the statement itself. */
 	if (r->lost)
 		a->watch_up = false;
-	if (r->ok && r->n_rows == 1 && !a->cancelled && a->job.looks++ < MAX_LOOKS &&
-		aside_release(a, pq_value(r, 0, 0)))
+	if (a->cancelled && a->job.mode != ASIDE_UNDO)
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+	else if (r->ok && r->n_rows == 1 && a->job.looks++ < MAX_LOOKS &&
+		 aside_release(a, pq_value(r, 0, 0)))
 		ask(a);
 	else
 		aside_run(a);
