@@ -158,7 +158,14 @@ static void fail_connect(struct pq *pq, const char *text)
 {
 	struct err e;
 
-	take_connect_error(text, &e);
+	if (PQconnectionNeedsPassword(pq->conn))
+		err_set(&e, "28P01",
+			"the server wants a password for another connection, and pgaside has none "
+			"of user \"%s\": upstream (or PGUSER and PGPASSWORD) must name that user "
+			"and its password, or the password file must have it",
+			PQuser(pq->conn));
+	else
+		take_connect_error(text, &e);
 	pq->events.connected(pq->owner, &e);
 }
 
