@@ -273,9 +273,9 @@ tsan-suites: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
 tsan-suites: all $(UNIT) $(THREADED)
 	@UNDER="setarch -R" $(SUITE) tsan $(UNIT) $(THREADED)
 
-# What depends on the server most.
-SPREAD := $(filter $(foreach t,aside aside_commit aside_errors aside_extended aside_query aside_settings \
-	cancel concurrency faults login owed_commit relay rollback,%/test_$(t)),$(INTEGRATION))
+# What depends on the server most, and on no error text or report of one version.
+SPREAD := $(filter $(foreach t,aside aside_commit aside_extended aside_settings cancel concurrency faults \
+	login owed_commit relay rollback,%/test_$(t)),$(INTEGRATION))
 versions: $(SPREAD) $(BUILD)/pgaside
 	@for bin in $$(tests/matrix/install-servers.sh); do \
 		PG_BIN=$$bin $(SUITE) versions/$$(expr $$bin : '.*postgres-\([0-9]*\)') $(SPREAD) || exit 1; done

@@ -127,6 +127,7 @@ static void start_server(const struct cluster *c, const char *programs)
 		_exit(1);
 	if (geteuid() == 0 && (setgid(s.st_gid) != 0 || setuid(s.st_uid) != 0))
 		_exit(1);
+	/* By its own path it finds the server beside it, not the one in PATH. */
 	execl(program, program, "start", "-w", "-t", "60", "-s", "-D", data, "-l",
 		cluster_file(c, "log"), "-o", options, (char *)NULL);
 	_exit(1);
