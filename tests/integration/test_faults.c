@@ -20,7 +20,8 @@
 static int start(void **state)
 {
 	(void)state;
-	return fixture_start("--auth scram --set restart_after_crash=on");
+	return fixture_start(
+		"--auth scram --set restart_after_crash=on --set synchronous_commit=on");
 }
 
 static int prepare(void **state)

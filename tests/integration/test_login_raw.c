@@ -432,14 +432,14 @@ static void a_server_that_hangs_up_is_told_in_clear(void **state)
 
 static void odd_cancel_keys_of_the_server_pass_unchanged(void **state)
 {
-	static const size_t sizes[] = {4, 32, 256};
+	static const size_t sizes[] = {0, 4, 32, 256, 257};
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(sizes); i++) {
 		struct wire *server;
 		struct proxy *p;
 		struct wire *client = begin("sslmode=disable", &server, &p);
-		uint8_t key[260] = {0, 0, 1, 2}, got[265];
+		uint8_t key[261] = {0, 0, 1, 2}, got[266];
 
 		wire_take_startup(server);
 		wire_message(server, 'R', "\0\0\0\0", 4);
