@@ -13,9 +13,10 @@
 
 #include "aside_state.h"
 #include "registry.h"
+#include "timer.h"
 
-/* Each is a round trip: time enough for another worker. */
-#define MAX_LOOKS 100u
+/* Time enough for another worker; then the statement goes, whoever is in its way. */
+#define LOOK_MS 100u
 
 static void ask(struct aside *a);
 
@@ -47,7 +48,7 @@ static void on_answer(void *owner, const struct pq_result *r)
 		a->watch_up = false;
 	if (a->cancelled && a->job.mode != ASIDE_UNDO)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-	else if (r->ok && r->n_rows == 1 && a->job.looks++ < MAX_LOOKS &&
+	else if (r->ok && r->n_rows == 1 && timer_now_ms() < a->job.look_until_ms &&
 		 aside_release(a, pq_value(r, 0, 0)))
 		ask(a);
 	else
@@ -66,7 +67,7 @@ static void ask(struct aside *a)
 
 void aside_release_and_run(struct aside *a)
 {
-	a->job.looks = 0;
+	a->job.look_until_ms = timer_now_ms() + LOOK_MS;
 	if (a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch))
 		ask(a);
 	else

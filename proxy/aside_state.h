@@ -67,10 +67,10 @@ struct aside_job {
 	uint32_t condemned;			/* has the new index's name, and is to go */
 
 	bool obstacle_asked, obstacle_known;
-	bool snapshots;	      /* of others, that may be let go of */
+	bool snapshots; /* of others, that may be let go of */
+	bool found;	/* what the aside connection sees is what the server connection sees */
 	uint32_t asked_index; /* the index that was asked about */
 	enum placement_obstacle obstacle;
-	bool found; /* what the aside connection sees is what the server connection sees */
 	uint32_t relation;
 	uint32_t named_index; /* the index of the wanted name: before the statement */
 	uint32_t named_table; /* whose index that is */
@@ -86,7 +86,6 @@ struct aside_job {
 
 	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
 	unsigned repairs; /* of a leftover, so far */
-	unsigned looks;	  /* for snapshots, so far */
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
 	bool clean_later; /* the transaction blocks the clean-up: it was cancelled for that */
@@ -96,7 +95,8 @@ struct aside_job {
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
 	uint64_t told_blocker_ms;
-	uint64_t progress_ms; /* when it was last shown, logged, told to the client */
+	uint64_t look_until_ms; /* for snapshots that are held for nothing */
+	uint64_t progress_ms;	/* when it was last shown, logged, told to the client */
 	uint64_t progress_logged_ms;
 	uint64_t progress_notified_ms;
 	struct stats_aside seen; /* what others may see of it */
