@@ -281,9 +281,11 @@ unsigned config_workers(const struct config *c)
 
 	if (c->workers > 0)
 		return c->workers;
-	if (cpus < 1)
+	/* PostgreSQL has more to do for a message than we have. One worker with twice the sessions
+	 * finds more of them ready each time that it wakes up. */
+	if (cpus < 4)
 		return 1;
-	return cpus < MAX_AUTO_WORKERS ? (unsigned)cpus : MAX_AUTO_WORKERS;
+	return cpus / 2 < MAX_AUTO_WORKERS ? (unsigned)cpus / 2 : MAX_AUTO_WORKERS;
 }
 
 static void print_flag(const struct setting *s)

@@ -85,7 +85,7 @@ const struct setting setting_table[] = {
 		.fixed = true,
 		.help = "its port; 0: any free one, if http_listen_addr is set, else no HTTP"},
 	{NUMBER(workers, 0, 64), .initial = "0", .fixed = true,
-		.help = "worker threads; 0: one per CPU, at most 4"},
+		.help = "worker threads; 0: one for two CPUs, at most 4"},
 
 	{WORD(client_tls_sslmode, tls_words), .initial = "disable",
 		.help = "TLS between client and pgaside"},
