@@ -330,6 +330,7 @@ static void describe(struct aside *a)
 
 	seen->id = stats_next_aside(a->worker->shared->stats);
 	seen->session = a->session;
+	seen->worker = a->worker;
 	seen->placement = (enum stats_placement)j->mode;
 	seen->kind = stats_statement_of(j->statement.kind);
 	seen->state = states[a->state].name;
@@ -439,6 +440,16 @@ void aside_abandon(struct aside *a)
 	/* Nothing has run yet, and nobody waits for it: neither does it for the server. */
 	if (a->state == ASIDE_CONNECTING || a->state == ASIDE_SETTINGS || a->state == ASIDE_LOOKING)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+}
+
+void aside_cancel_number(struct worker *w, uint64_t id)
+{
+	for (struct aside *a = w->asides; a; a = a->next) {
+		if (a->job.seen.id != id || a->job.mode == ASIDE_UNDO)
+			continue;
+		aside_cancel(a);
+		return;
+	}
 }
 
 void aside_cancel_all(struct worker *w)

@@ -102,6 +102,8 @@ void aside_cancel(struct aside *a);
  * dropped.
  */
 void aside_abandon(struct aside *a);
+/* The same by the number that stats gave it; one that is gone, or an undo, is left alone. */
+void aside_cancel_number(struct worker *w, uint64_t id);
 /* The worker must end: every aside is cancelled and cleaned up. */
 void aside_cancel_all(struct worker *w);
 

@@ -65,6 +65,8 @@ struct config {
 	char *pidfile;	  /* "" = none */
 	unsigned workers; /* threads, 0 = choose; ask config_workers() */
 
+	char *admin_users; /* comma separated; "" = no console */
+
 	enum config_client_tls client_tls_sslmode;
 	char *client_tls_key_file;
 	char *client_tls_cert_file;

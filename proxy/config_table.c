@@ -87,6 +87,9 @@ const struct setting setting_table[] = {
 	{NUMBER(workers, 0, 64), .initial = "0", .fixed = true,
 		.help = "worker threads; 0: one for two CPUs, at most 4"},
 
+	{STRING(admin_users, "NAMES"), .initial = "",
+		.help = "who may use the admin console, the database \"pgaside\"; comma separated; "
+			"empty: nobody, and there is no console"},
 	{WORD(client_tls_sslmode, tls_words), .initial = "disable",
 		.help = "TLS between client and pgaside"},
 	{STRING(client_tls_key_file, "FILE"), .initial = "", .help = "private key for it (PEM)"},
@@ -419,4 +422,39 @@ bool setting_set(struct config *c, const struct setting *s, const char *value, c
 	describe(s, wanted, sizeof(wanted));
 	log_quote(quoted, sizeof(quoted), value, (unsigned)strlen(value));
 	return err_set(e, "F0000", "%s: %s is not %s", place, quoted, wanted);
+}
+
+const char *setting_text(const struct setting *s, const struct config *c, char *out, size_t size)
+{
+	const void *field = (const char *)c + s->offset;
+	const struct setting_word *word = s->words;
+
+	switch (s->kind) {
+	case SETTING_STRING:
+	case SETTING_WORD_STRING:
+		snprintf(out, size, "%s", *(char *const *)field);
+		break;
+	case SETTING_PORT:
+		snprintf(out, size, "%u", *(const uint16_t *)field);
+		break;
+	case SETTING_NUMBER:
+		snprintf(out, size, "%u", *(const unsigned *)field);
+		break;
+	case SETTING_SIZE:
+		snprintf(out, size, "%zu", *(const size_t *)field);
+		break;
+	case SETTING_TIME:
+		snprintf(out, size, "%u%s", *(const unsigned *)field,
+			s->field_ms == SECOND ? "s" : "ms");
+		break;
+	case SETTING_BOOL:
+		snprintf(out, size, "%s", *(const bool *)field ? "on" : "off");
+		break;
+	case SETTING_WORD:
+		while (word->name && word->value != *(const unsigned *)field)
+			word++;
+		snprintf(out, size, "%s", word->name ? word->name : "");
+		break;
+	}
+	return out;
 }

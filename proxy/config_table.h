@@ -44,6 +44,8 @@ extern const size_t setting_count;
 
 /* NULL when there is none of that name; `len` bytes count. */
 const struct setting *setting_find(const char *name, size_t len);
+/* The value as it might stand in the file, times in ms. Returns `out`. */
+const char *setting_text(const struct setting *s, const struct config *c, char *out, size_t size);
 bool setting_is_same(const struct setting *s, const struct config *a, const struct config *b);
 /* Copies the field; false without memory. */
 bool setting_copy(const struct setting *s, struct config *to, const struct config *from);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "config.h"
+#include "console.h"
 #include "frame.h"
 #include "log.h"
 #include "login_state.h"
@@ -127,7 +128,7 @@ static enum flow_action on_ok(struct session *s)
 	login_free(s->login);
 	s->login = NULL;
 	s->down.eager = false;
-	session_enter(s, SESSION_RELAY);
+	session_enter(s, s->console ? SESSION_CONSOLE : SESSION_RELAY);
 	return FLOW_PASS;
 }
 
@@ -185,6 +186,20 @@ static void on_server_event(void *owner, struct conn *c, enum conn_event event)
 	}
 }
 
+static void send_startup(struct session *s)
+{
+	struct bytes message;
+
+	if (!s->console) {
+		conn_send(s->server, bytes_view(&s->startup));
+		return;
+	}
+	bytes_init(&message, STARTUP_MAX);
+	console_put_startup(s, &message);
+	conn_send(s->server, bytes_view(&message));
+	bytes_release(&message);
+}
+
 static void on_connected(
 	void *owner, struct conn *c, const struct upstream_route *route, const struct err *e)
 {
@@ -208,7 +223,7 @@ static void on_connected(
 	conn_set_tcp_options(c, &tcp);
 	session_enter(s, SESSION_LOGIN);
 	s->down.eager = true;
-	conn_send(c, bytes_view(&s->startup));
+	send_startup(s);
 }
 
 void login_connect(struct session *s)
@@ -273,6 +288,8 @@ void login_begin(struct session *s)
 			 is_true(replication);
 	if (s->replication || switched_off(s))
 		s->aside = false;
+	if (!s->replication && console_is_wanted(s) && !console_admit(s))
+		return;
 	if (s->snapshot->config.private_password[0]) {
 		session_enter(s, SESSION_PASSWORD);
 		login_password_ask(s);

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "config.h"
+#include "console.h"
 #include "frame.h"
 #include "gate.h"
 #include "log.h"
@@ -289,6 +290,7 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 
 	switch (s->state) {
 	case SESSION_LOGIN:
+	case SESSION_CONSOLE:
 		wanted = true;
 		break;
 	case SESSION_RELAY:
@@ -367,6 +369,8 @@ static enum flow_action down_message(struct session *s, uint8_t type, struct sli
 
 	if (s->state == SESSION_LOGIN)
 		return login_server_message(s, type, message);
+	if (s->state == SESSION_CONSOLE)
+		return console_server_message(s, type);
 	switch (type) {
 	case 'Z':
 		if (!note_ready(s, body))
@@ -490,7 +494,9 @@ void relay_read_server(struct session *s)
 		server_is_gone(s, conn_error(s->server));
 		return;
 	}
-	if (before == SESSION_LOGIN && s->state == SESSION_RELAY)
+	if (s->state == SESSION_CONSOLE)
+		console_begin_if_due(s);
+	else if (before == SESSION_LOGIN && s->state == SESSION_RELAY)
 		begin_relay(s);
 	else if (s->state == SESSION_RELAY)
 		after_walk(s);

@@ -264,6 +264,7 @@ static bool complete_config(struct config *c, const struct run_plan *plan, struc
 	c->auth = AUTH_PASSWORD;
 	if (config_set_string(&c->listen_addr, "127.0.0.1") &&
 		config_set_string(&c->unix_socket_dir, "") &&
+		config_set_string(&c->admin_users, "") &&
 		config_set_string(&c->client_tls_key_file, "") &&
 		config_set_string(&c->client_tls_cert_file, "") &&
 		config_set_string(&c->client_tls_ca_file, "") &&

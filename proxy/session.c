@@ -6,6 +6,7 @@
 
 #include "aside.h"
 #include "config.h"
+#include "console.h"
 #include "gate.h"
 #include "log.h"
 #include "message.h"
@@ -28,7 +29,8 @@ static const struct {
 						TO(SESSION_CANCEL) | TO(SESSION_CLOSED)},
 	[SESSION_PASSWORD] = {"password", TO(SESSION_CONNECTING) | TO(SESSION_CLOSED)},
 	[SESSION_CONNECTING] = {"connecting", TO(SESSION_LOGIN) | TO(SESSION_CLOSED)},
-	[SESSION_LOGIN] = {"login", TO(SESSION_RELAY) | TO(SESSION_CLOSED)},
+	[SESSION_LOGIN] = {"login", TO(SESSION_RELAY) | TO(SESSION_CONSOLE) | TO(SESSION_CLOSED)},
+	[SESSION_CONSOLE] = {"console", TO(SESSION_CLOSED)},
 	[SESSION_RELAY] = {"relay", TO(SESSION_CLOSED)},
 	[SESSION_CANCEL] = {"cancel", TO(SESSION_CLOSED)},
 	[SESSION_CLOSED] = {"closed", 0},
@@ -81,6 +83,7 @@ static void free_session(void *arg)
 	if (s->login)
 		bytes_wipe(&s->up.held);
 	login_free(s->login);
+	console_free(s->console);
 	prepared_free(s->prepared);
 	gate_free(s);
 	ledger_release(&s->ledger);
@@ -181,6 +184,9 @@ static void client_readable(struct session *s)
 	case SESSION_RELAY:
 		relay_read_client(s);
 		break;
+	case SESSION_CONSOLE:
+		console_read_client(s);
+		break;
 	case SESSION_CANCEL:
 	case SESSION_CLOSED:
 		conn_want_read(s->client, false);
@@ -200,7 +206,10 @@ static void on_client_event(void *owner, struct conn *c, enum conn_event event)
 		startup_secured(s);
 		break;
 	case CONN_DRAINED:
-		relay_update_reading(s);
+		if (s->state == SESSION_CONSOLE)
+			console_go_on(s);
+		else
+			relay_update_reading(s);
 		break;
 	case CONN_FAILED:
 		session_close(s, conn_error(c));
@@ -335,6 +344,7 @@ static bool is_at_work(const struct session *s)
 	case SESSION_RELAY:
 		return gate_is_busy(s) || !dialogue_is_idle(&s->dialogue) ||
 		       s->dialogue.status != 'I';
+	case SESSION_CONSOLE:
 	case SESSION_CLOSED:
 		return false;
 	}

@@ -3,13 +3,15 @@
  *
  *   STARTUP --StartupMessage--> [PASSWORD] --> CONNECTING --> LOGIN --AuthenticationOk--> RELAY
  *      |                                                                                    |
- *      +--CancelRequest--> CANCEL                     every state --session_close()--> CLOSED
+ *      +--CancelRequest--> CANCEL         LOGIN --AuthenticationOk, admin_users--> CONSOLE
+ *                                                     every state --session_close()--> CLOSED
  *
  * STARTUP    reads the first packets: TLS and GSS requests, then what the client wants (startup.c)
  * PASSWORD   a private port asks before it connects anywhere (login.c)
  * CONNECTING waits for a connection to the server (login.c)
  * LOGIN      carries the authentication (login.c)
  * RELAY      moves bytes (relay.c), with an aside when one is met (gate.c)
+ * CONSOLE    is answered by pgaside itself (console.c)
  * CANCEL     passes a CancelRequest on to the server (startup.c)
  * CLOSED     waits for the loop to free it
  */
@@ -35,10 +37,12 @@ enum session_state {
 	SESSION_CONNECTING,
 	SESSION_LOGIN,
 	SESSION_RELAY,
+	SESSION_CONSOLE,
 	SESSION_CANCEL,
 	SESSION_CLOSED,
 };
 
+struct console;
 struct gate;
 struct login;
 struct prepared;
@@ -59,6 +63,7 @@ struct session {
 	struct timer *timer;		 /* owned: log-in timeout */
 	struct upstream_job *connecting; /* owned while it runs */
 	struct upstream_route route;
+	struct console *console;   /* owned, NULL unless it is one, or is to be */
 	struct login *login;	   /* owned while logging in */
 	struct prepared *prepared; /* owned, NULL until an aside statement is prepared */
 	struct gate *gate;	   /* owned, NULL until an aside statement is met */

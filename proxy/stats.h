@@ -25,6 +25,7 @@
 
 struct ledger;
 struct stats;
+struct worker;
 
 enum stats_counter {
 	STATS_SESSIONS_TOTAL,
@@ -87,6 +88,7 @@ struct stats_session {
 /* A value: the worker that runs it has one, and those who look get copies. */
 struct stats_aside {
 	uint64_t id, session;
+	struct worker *worker; /* borrowed: whom to post to about it */
 	enum stats_placement placement;
 	enum stats_statement kind;
 	const char *state; /* static */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "log.h"
 #include "resolver.h"
 #include "session.h"
@@ -140,6 +141,9 @@ static void receive(struct thread *t, const struct worker_message *m)
 		break;
 	case WORKER_RELEASE_PORTAL:
 		session_release_portal(&t->worker, m->session);
+		break;
+	case WORKER_CANCEL_ASIDE:
+		aside_cancel_number(&t->worker, m->aside);
 		break;
 	case WORKER_RELOAD:
 		take_over(&t->worker, m->snapshot);

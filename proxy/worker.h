@@ -51,6 +51,7 @@ enum worker_message_kind {
 	WORKER_ACCEPT,
 	WORKER_CANCEL,
 	WORKER_RELEASE_PORTAL,
+	WORKER_CANCEL_ASIDE,
 	WORKER_RELOAD,
 	WORKER_STOP,
 	WORKER_RESOLVED
@@ -60,6 +61,7 @@ struct worker_message {
 	enum worker_message_kind kind;
 	int fd;			   /* ACCEPT: the new client, owned by the receiver */
 	uint64_t session;	   /* CANCEL, RELEASE_PORTAL */
+	uint64_t aside;		   /* CANCEL_ASIDE: its number */
 	struct snapshot *snapshot; /* RELOAD: held for the receiver */
 	unsigned grace_ms;	   /* STOP */
 	struct resolver_job *job;  /* RESOLVED */
