@@ -123,6 +123,7 @@ void console_begin_if_due(struct session *s)
 	if (!s->console->ready || s->console->begun)
 		return;
 	s->console->begun = true;
+	bytes_wipe(&s->password);
 	bytes_init(&terminate, 16);
 	message_put_empty(&terminate, 'X');
 	conn_send(s->server, bytes_view(&terminate));
