@@ -56,6 +56,8 @@ const { targetId } = await call("Target.createTarget", { url: "about:blank" });
 const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
 for (const domain of ["Runtime", "Log", "Page"])
 	await call(domain + ".enable", {}, sessionId);
+await call("Emulation.setDeviceMetricsOverride",
+	{ width: Number(width), height: 900, deviceScaleFactor: 1, mobile: false }, sessionId);
 await call("Page.navigate", { url }, sessionId);
 let before = "";
 for (;;) {
