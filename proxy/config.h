@@ -60,12 +60,11 @@ struct config {
 	uint16_t listen_port; /* 0 = any free one */
 	char *unix_socket_dir;
 	char *http_listen_addr;	   /* "" = loopback */
+	char *admin_users;	   /* of the console, comma separated; "" = there is none */
+	char *pidfile;		   /* "" = none */
 	uint16_t http_listen_port; /* 0 = any free one; with http_listen_addr "": no HTTP */
 	bool so_reuseport;
-	char *pidfile;	  /* "" = none */
 	unsigned workers; /* threads, 0 = choose; ask config_workers() */
-
-	char *admin_users; /* comma separated; "" = no console */
 
 	enum config_client_tls client_tls_sslmode;
 	char *client_tls_key_file;

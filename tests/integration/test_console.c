@@ -268,7 +268,8 @@ static void messages_may_come_in_any_pieces(void **state)
 	wire_query(w, "");
 	wire_query(w, "NOPE");
 	wire_send_bytewise(w);
-	assert_string_equal(wire_answers(w, 3), "T(1) D(pgaside 0.1.0) C(SHOW) Z:I I Z:I E(42601) Z:I");
+	assert_string_equal(
+		wire_answers(w, 3), "T(1) D(pgaside 0.1.0) C(SHOW) Z:I I Z:I E(42601) Z:I");
 	wire_raw(w, "Q\x7f\xff\xff\xff", 5);
 	wire_send(w);
 	assert_string_equal(wire_answers(w, 1), "E(08P01) EOF");
