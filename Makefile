@@ -88,6 +88,7 @@ help:
 	@echo 'make e2e           real migration tools; tests/e2e/run CASE runs one'
 	@echo 'make e2e-all       more cases of them'
 	@echo 'make bench         what pgaside costs, beside pgbouncer and HAProxy: five minutes'
+	@echo 'make instructions  those of a message, counted by callgrind, against what is kept'
 	@echo 'make bench-full    the same with longer rounds: an hour'
 	@echo 'make install       to PREFIX (/usr/local) below DESTDIR; make uninstall'
 	@echo 'make deb           a package for Debian 12, in build/deb'
@@ -312,6 +313,12 @@ demo:
 	@tests/support/install-deps.sh demo
 	@$(MAKE) all
 	@PGASIDE=$(BUILD)/pgaside tests/e2e/demo.sh
+
+# Fails when pgaside executes more instructions for a message than what is kept says.
+.PHONY: instructions
+instructions: $(BUILD)/pgaside
+	@tests/support/install-deps.sh bench
+	@PGASIDE=$(BUILD)/pgaside bench/instructions --check
 
 # What pgaside costs, beside other proxies: bench/README.md.
 $(BUILD)/bench/search: %: %.o $(BUILD)/libprotocol.a
