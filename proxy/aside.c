@@ -251,7 +251,7 @@ void aside_settings_done(struct aside *a)
 void aside_watch_came(struct aside *a)
 {
 	a->watch_tried = true;
-	if (!a->settled)
+	if (!a->settled || a->state != ASIDE_SETTINGS)
 		return;
 	a->settled = false;
 	proceed(a);
