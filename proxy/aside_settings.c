@@ -198,7 +198,7 @@ static bool apply_all(struct aside *a)
 	int n = 0;
 
 	bytes_init(&sql, 128u * MOST_AT_ONCE);
-	while (n < 2 * MOST_AT_ONCE && next_setting(&c, &name, &value)) {
+	while (n + 2 <= 2 * MOST_AT_ONCE && next_setting(&c, &name, &value)) {
 		bytes_printf(&sql, "%s pg_catalog.set_config($%d, $%d, false)", n ? "," : "SELECT",
 			n + 1, n + 2);
 		/* Both are zero-terminated where they are. */
