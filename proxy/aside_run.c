@@ -67,7 +67,18 @@ static void on_repaired(void *owner, const struct pq_result *r)
 		j->in_the_way = false;
 		aside_drop_later(a);
 	}
-	repair_next(a);
+	/* A cancel that is still on its way must not hit what comes next. */
+	if (a->cancelling)
+		j->repair_waits = true;
+	else
+		repair_next(a);
+}
+
+void aside_repair_goes_on(struct aside *a)
+{
+	a->job.repair_waits = false;
+	if (a->state == ASIDE_REPAIRING)
+		repair_next(a);
 }
 
 /*

@@ -88,9 +88,10 @@ struct aside_job {
 	unsigned repairs; /* of a leftover, so far */
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
-	bool clean_later; /* the transaction blocks the clean-up: it was cancelled for that */
-	unsigned lists;	  /* of leftovers, that could not be had */
-	bool told;	  /* `done` was called */
+	bool repair_waits; /* for the confirmation of a cancel */
+	bool clean_later;  /* the transaction blocks the clean-up: it was cancelled for that */
+	unsigned lists;	   /* of leftovers, that could not be had */
+	bool told;	   /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
@@ -133,6 +134,7 @@ struct aside {
 	uint64_t idle_since_ms; /* its process does nothing, though we wait for it; 0 = it works */
 	bool watching;		/* a look is under way */
 	bool cancel_due;	/* pg_cancel_backend is still to be sent */
+	bool cancelling;	/* that was sent, and is not confirmed yet */
 	bool cancelled;		/* by the client, or because the owner is gone */
 	bool abandoned;
 	struct index_drop drop;
@@ -184,6 +186,8 @@ bool aside_release(const struct aside *a, const char *pids);
 void aside_release_and_run(struct aside *a);
 /* aside_run.c: the statement, its verification. */
 void aside_run(struct aside *a);
+/* aside_run.c: the cancel that ended a repair is confirmed. */
+void aside_repair_goes_on(struct aside *a);
 /* aside_clean.c: the index that was to be dropped waits for the transaction's end. */
 void aside_drop_later(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */

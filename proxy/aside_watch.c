@@ -65,6 +65,9 @@ static void on_cancel_sent(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	a->cancelling = false;
+	if (a->job.repair_waits)
+		aside_repair_goes_on(a);
 	if (!r->ok) {
 		log_event(LOG_LEVEL_ERROR, "cancel_failed", "session=%llu sqlstate=%s",
 			(unsigned long long)a->session, r->sqlstate);
@@ -82,6 +85,7 @@ static void send_cancel(struct aside *a)
 	const char *parameters[] = {pid};
 
 	a->cancel_due = false;
+	a->cancelling = true;
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
 	pq_query_params(a->watch, "SELECT pg_catalog.pg_cancel_backend($1::int)", parameters, 1,
 		on_cancel_sent, a);
