@@ -81,7 +81,7 @@ help:
 	@echo 'make integration   against a throwaway PostgreSQL'
 	@echo 'make fuzz          each fuzzer for FUZZ_SECONDS (5)'
 	@echo 'make valgrind      unit under memcheck'
-	@echo 'make tsan          unit and what uses several workers, under ThreadSanitizer'
+	@echo 'make tsan          what uses several workers, under ThreadSanitizer'
 	@echo 'make versions      a part of integration with PostgreSQL 14, 16, 17 and 18 (npm)'
 	@echo 'make chaos         real tools migrate while everything around them is killed at random'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
@@ -268,11 +268,13 @@ valgrind: $(UNIT)
 # Sessions on several workers, reloaded, ended, taken over.
 THREADED := $(filter $(foreach t,concurrency faults relay_load reload service shutdown,%/test_$(t)),\
 	$(INTEGRATION))
+# What is pure has no threads.
+SHARED_UNIT := $(filter-out $(PURE),$(UNIT))
 tsan:
 	@$(MAKE) BUILD=build/tsan SANITIZE=thread OPT='-O1 -g' tsan-suites
 tsan-suites: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
-tsan-suites: all $(UNIT) $(THREADED)
-	@UNDER="setarch -R" $(SUITE) tsan $(UNIT) $(THREADED)
+tsan-suites: all $(SHARED_UNIT) $(THREADED)
+	@UNDER="setarch -R" $(SUITE) tsan $(SHARED_UNIT) $(THREADED)
 
 # What depends on the server most, and on no error text or report of one version.
 SPREAD := $(filter $(foreach t,aside aside_commit aside_extended aside_settings cancel concurrency faults \
