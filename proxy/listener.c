@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,7 @@ struct listener {
 	struct event *event; /* owned */
 	struct timer *rest;  /* owned */
 	struct listener_owner owner;
+	bool shut;	  /* listener_shut_door() */
 	uint64_t told_ms; /* when the log was told of a rest */
 	dev_t device;	  /* of the file at `path` */
 	ino_t inode;
@@ -273,6 +276,44 @@ uint16_t listener_port(const struct listener *l)
 	return address.ss_family == AF_INET6 ? ntohs(v6->sin6_port) : 0;
 }
 
+static bool attach(int fd, int option, struct sock_filter *steps, size_t n)
+{
+	const struct sock_fprog program = {(unsigned short)n, steps};
+
+	return setsockopt(fd, SOL_SOCKET, option, &program, sizeof(program)) == 0;
+}
+
+/* Of those who listen on a port the first has number 0, and who came after it number 1. */
+static void prefer_successor(int fd)
+{
+	struct sock_filter second[] = {BPF_STMT(BPF_RET | BPF_K, 1)};
+
+	attach(fd, SO_ATTACH_REUSEPORT_CBPF, second, 1);
+}
+
+/* Everything passes but a SYN without ACK: the flags are byte 13 of the TCP header. */
+static bool drop_first_segments(int fd)
+{
+	struct sock_filter no_syn[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+
+	return attach(fd, SO_ATTACH_FILTER, no_syn, sizeof(no_syn) / sizeof(no_syn[0]));
+}
+
+bool listener_shut_door(struct listener *l)
+{
+	if (!l->owner.reuseport || l->path[0])
+		return false;
+	prefer_successor(l->fd);
+	l->shut = drop_first_segments(l->fd);
+	return l->shut;
+}
+
 /* A successor may have put its own socket there. */
 static void remove_file(const struct listener *l)
 {
@@ -288,6 +329,9 @@ void listener_free(struct listener *l)
 	if (!l)
 		return;
 	remove_file(l);
+	/* Whoever else listens shares again. */
+	if (l->shut)
+		setsockopt(l->fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &(int){0}, sizeof(int));
 	/* To these the kernel has said that they are connected. */
 	if (l->fd >= 0)
 		accept_all(l);

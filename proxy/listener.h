@@ -36,6 +36,12 @@ struct listener *listener_new_unix(struct event_base *base, const char *director
 void listener_log(const struct listener *l);
 /* The TCP port really bound; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *l);
+/*
+ * From now on new connections go to another process that listens on the port. Where the kernel
+ * gives us one all the same its first segment is dropped: the client sends it again a second later.
+ * Handshakes that have begun go on. False where that cannot be, or where nobody else may listen.
+ */
+bool listener_shut_door(struct listener *l);
 /* Hands over who has connected meanwhile, closes it, and removes the file of a unix socket, if it
  * is still ours. Takes NULL. */
 void listener_free(struct listener *l);

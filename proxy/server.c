@@ -15,6 +15,7 @@
 #include "service.h"
 #include "snapshot.h"
 #include "stats.h"
+#include "timer.h"
 #include "worker.h"
 
 #define MAX_LISTENERS 16
@@ -22,6 +23,8 @@
 #define N_SIGNALS 4
 /* What a worker takes at most beyond its patience. */
 #define LAST_WORDS_MS 10000u
+/* How long handshakes that have begun may take before a listener closes. */
+#define HANDSHAKES_MS 50u
 
 static const int signal_numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
 
@@ -40,6 +43,8 @@ struct server {
 	struct event *ended_event; /* owned */
 	struct event *signals[N_SIGNALS]; /* owned */
 	struct server_owner owner;
+	struct timer *handshakes; /* owned: runs from server_stop() until the listeners close */
+	unsigned grace_ms;	  /* of server_stop() */
 	bool stopping;
 };
 
@@ -106,6 +111,7 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 }
 
 static void on_worker_ended(int fd, short what, void *arg);
+static void on_handshakes_over(void *arg);
 
 /* Workers tell of their end through a pipe, since only this thread may touch its own loop. */
 static bool hear_workers(struct server *s)
@@ -179,7 +185,8 @@ static bool prepare(struct server *s, struct err *e)
 	s->base = event_base_new();
 	s->shared.registry = registry_new();
 	s->shared.stats = stats_new();
-	if (!s->base || !s->shared.registry || !s->shared.stats || !catch_signals(s) ||
+	s->handshakes = s->base ? timer_new(s->base, on_handshakes_over, s) : NULL;
+	if (!s->handshakes || !s->shared.registry || !s->shared.stats || !catch_signals(s) ||
 		!hear_workers(s))
 		return err_set(e, "53200", "out of memory");
 	return start_workers(s, e) && listen_on_addresses(s, e) && listen_for_http(s, e);
@@ -233,15 +240,35 @@ static void stop_listening(struct server *s)
 	s->n_listeners = 0;
 }
 
-void server_stop(struct server *s, unsigned grace_ms)
+static void on_handshakes_over(void *arg)
 {
-	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = grace_ms};
+	struct server *s = arg;
+	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = s->grace_ms};
 
-	s->stopping = true;
-	service_stopping((uint64_t)grace_ms + server_config(s)->cleanup_timeout_ms + LAST_WORDS_MS);
 	stop_listening(s);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_post(s->workers[i], &m);
+}
+
+static bool shut_doors(struct server *s)
+{
+	bool shut = false;
+
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		shut |= listener_shut_door(s->listeners[i]);
+	return shut;
+}
+
+void server_stop(struct server *s, unsigned grace_ms)
+{
+	s->stopping = true;
+	s->grace_ms = grace_ms;
+	service_stopping((uint64_t)grace_ms + server_config(s)->cleanup_timeout_ms + LAST_WORDS_MS);
+	timer_stop(s->handshakes);
+	if (grace_ms >= HANDSHAKES_MS && shut_doors(s))
+		timer_start(s->handshakes, HANDSHAKES_MS);
+	else
+		on_handshakes_over(s);
 }
 
 static void on_worker_ended(int fd, short what, void *arg)
@@ -353,6 +380,7 @@ void server_free(struct server *s)
 		close(s->ended[1]);
 	}
 	http_free(s->http);
+	timer_free(s->handshakes);
 	if (s->base)
 		event_base_free(s->base);
 	registry_free(s->shared.registry);
