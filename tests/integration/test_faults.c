@@ -257,6 +257,59 @@ static void an_owed_aside_whose_process_is_terminated_is_told_to_the_client(void
 	release_builds(holder);
 }
 
+/* Until it is promoted. */
+static void make_standby(void)
+{
+	const char *data = cluster_file(&cluster, "data");
+
+	cluster_crash(&cluster);
+	cluster_shell("touch %s/standby.signal && chown --reference=%s %s/standby.signal", data,
+		data, data);
+	cluster_restart(&cluster);
+}
+
+/* The answers, word for word, that the server gives without us. */
+static void a_standby_gives_its_own_refusals_until_it_is_promoted(void **state)
+{
+	static const char *const statements[] = {"CREATE INDEX CONCURRENTLY i ON t (id)",
+		"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (id)",
+		"DROP INDEX CONCURRENTLY i", "DROP INDEX CONCURRENTLY IF EXISTS i",
+		"REINDEX TABLE CONCURRENTLY t", "CREATE TABLE n (id int)",
+		"SELECT 1; CREATE INDEX CONCURRENTLY i ON t (id)"};
+	PGconn *conn, *direct;
+
+	(void)state;
+	tell("CHECKPOINT");
+	db_close_all();
+	make_standby();
+	conn = db_connect(proxy->port, "");
+	direct = db_connect(cluster.port, "");
+	for (size_t i = 0; i < 2 * LENGTH(statements); i++) {
+		const char *sql = statements[i / 2];
+		PGresult *r[2];
+
+		for (int side = 0; side < 2; side++) {
+			PGconn *c = side ? direct : conn;
+
+			if (i % 2)
+				db_do(c, "BEGIN");
+			r[side] = db_query(c, sql);
+			assert_non_null(r[side]);
+		}
+		assert_string_equal(PQresultErrorMessage(r[0]), PQresultErrorMessage(r[1]));
+		assert_int_equal(db_status(conn), db_status(direct));
+		PQclear(r[0]);
+		PQclear(r[1]);
+		db_do(conn, "ROLLBACK");
+		db_do(direct, "ROLLBACK");
+	}
+	tell("SELECT pg_promote()");
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("i"), "t");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +324,7 @@ int main(void)
 		CASE(a_commit_that_did_not_happen_is_found_out),
 		CASE(an_owed_aside_whose_process_is_terminated_is_told_to_the_client),
 		CASE(a_process_that_crashes_during_an_aside_leaves_no_trace),
+		CASE(a_standby_gives_its_own_refusals_until_it_is_promoted),
 		CASE(a_server_that_crashes_during_an_aside_finds_no_trace_of_it),
 	};
 

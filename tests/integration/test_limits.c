@@ -269,10 +269,9 @@ static void a_thousand_half_open_log_ins_cost_little_and_end(void **state)
 		close(fds[i]);
 }
 
-/* `n` bytes of a Query of `length` bytes, a comment with a SELECT at its end. */
-static void send_part(struct wire *w, size_t length, size_t from, size_t n)
+/* `n` bytes of a Query of `length` bytes, a comment with that text at its end. */
+static void send_part(struct wire *w, const char *end, size_t length, size_t from, size_t n)
 {
-	static const char end[] = "*/ SELECT 1";
 	const char head[] = {'Q', (char)(length >> 24), (char)(length >> 16), (char)(length >> 8),
 		(char)length, '/', '*'};
 	char *text = malloc(length + 1);
@@ -280,11 +279,13 @@ static void send_part(struct wire *w, size_t length, size_t from, size_t n)
 	assert_non_null(text);
 	memset(text, 'x', length + 1);
 	memcpy(text, head, sizeof(head));
-	memcpy(text + length + 1 - sizeof(end), end, sizeof(end));
+	memcpy(text + length - strlen(end), end, strlen(end) + 1);
 	wire_raw(w, text + from, n);
 	assert_true(wire_send(w));
 	free(text);
 }
+
+static const char select_one[] = "*/ SELECT 1";
 
 /* The ceiling for one session: the statement, and what the server has not taken of it. */
 static void a_statement_is_held_twice_at_most(void **state)
@@ -296,7 +297,7 @@ static void a_statement_is_held_twice_at_most(void **state)
 
 	(void)state;
 	assert_int_equal(kill((pid_t)w->pid, SIGSTOP), 0);
-	send_part(w, 47 * MB, 0, 47 * MB + 1);
+	send_part(w, select_one, 47 * MB, 0, 47 * MB + 1);
 	WAIT_FOR(!wire_has_input(w) && proxy_memory_kb(p) > before + 30 * 1024);
 	assert_int_equal(kill((pid_t)w->pid, SIGCONT), 0);
 	assert_string_equal(wire_answers(w, 1), "T(1) D(1) C(SELECT 1) Z:I");
@@ -304,6 +305,36 @@ static void a_statement_is_held_twice_at_most(void **state)
 	/* And given back. */
 	if (!proxy_is_sanitized())
 		WAIT_FOR(proxy_memory_kb(p) < before + 8 * 1024);
+}
+
+static const char *send_large(struct wire *w, const char *end)
+{
+	send_part(w, end, 100 * MB, 0, 100 * MB + 1);
+	return wire_answers(w, 1);
+}
+
+/* It passes unread, unless it is to be read. */
+static void a_statement_of_a_hundred_megabytes_is_passed_on_or_read(void **state)
+{
+	struct proxy *reader = proxy_start(fixture_url(""), "--max-statement-size", "128MB", NULL);
+	struct wire *w = wire_login(proxy->port, NULL), *r = wire_login(reader->port, NULL);
+	long before = proxy_memory_kb(proxy), reader_before = proxy_memory_kb(reader);
+
+	(void)state;
+	tell("CREATE TABLE large (id int); ALTER TABLE large OWNER TO app");
+	assert_string_equal(send_large(w, select_one), "T(1) D(1) C(SELECT 1) Z:I");
+	assert_string_equal(send_large(w, "*/ BEGIN"), "C(BEGIN) Z:T");
+	assert_string_equal(
+		send_large(w, "*/ CREATE INDEX CONCURRENTLY i ON large (id)"), "E(25001) Z:E");
+	assert_true(proxy_has_logged(proxy, "event=statement_unread", "max_statement_size"));
+	is_below(proxy, before + 8 * 1024);
+	assert_string_equal(send_large(r, "*/ BEGIN"), "C(BEGIN) Z:T");
+	assert_string_equal(send_large(r, "*/ CREATE INDEX CONCURRENTLY i ON large (id)"),
+		"N(00000) C(CREATE INDEX) Z:T");
+	assert_string_equal(send_large(r, "*/ COMMIT"), "C(COMMIT) Z:I");
+	assert_string_equal(index_state("i"), "t");
+	is_below(reader, reader_before + 4 * 100 * 1024 + 8 * 1024);
+	tell("DROP TABLE large");
 }
 
 /* And for all of them: what comes above is passed on unread. */
@@ -320,11 +351,11 @@ static void many_large_statements_at_once_have_a_ceiling(void **state)
 
 	(void)state;
 	for (int i = 0; i < SESSIONS; i++)
-		send_part(w[i] = wire_login(p->port, NULL), LENGTH, 0, PART);
+		send_part(w[i] = wire_login(p->port, NULL), select_one, LENGTH, 0, PART);
 	WAIT_FOR(proxy_has_logged(p, "event=statement_unread", "at once"));
 	is_below(p, before + 10 * 8 * 1024 + 8 * 1024);
 	for (int i = 0; i < SESSIONS; i++) {
-		send_part(w[i], LENGTH, PART, LENGTH + 1 - PART);
+		send_part(w[i], select_one, LENGTH, PART, LENGTH + 1 - PART);
 		assert_string_equal(wire_answers(w[i], 1), "T(1) D(1) C(SELECT 1) Z:I");
 	}
 	is_below(p, before + 12 * 8 * 1024 + 8 * 1024);
@@ -359,6 +390,7 @@ int main(void)
 		TEST(an_announced_gigabyte_of_copy_passes_as_it_comes),
 		TEST(a_thousand_half_open_log_ins_cost_little_and_end),
 		TEST(a_statement_is_held_twice_at_most),
+		TEST(a_statement_of_a_hundred_megabytes_is_passed_on_or_read),
 		TEST(many_large_statements_at_once_have_a_ceiling),
 	};
 
