@@ -205,10 +205,10 @@ def aside_parts(lines):
             continue
         machine, old, new = found.groups()
         if machine == "gate" and old == "open":
-            entered, count = when, count + 1
+            entered = when
         elif machine == "gate" and new == "aside" and entered:
             spent["gate"] += (when - entered) * 1000
-            entered = when
+            entered, count = when, count + 1
         elif machine == "aside" and entered:
             if old in spent:
                 spent[old] += (when - entered) * 1000

@@ -108,6 +108,9 @@ const char *statement_command_tag(const struct statement *s);
  * positions stay true. */
 void statement_write_plain(struct bytes *out, const struct statement *s);
 
+/* Its slices point into a text at `from`; now into the copy of that text at `to`. */
+void statement_move(struct statement *s, const uint8_t *from, const uint8_t *to);
+
 /* Walks over the statements of a text. A text with n splitting semicolons has n + 1 pieces, the
  * last of them often EMPTY. Together with their semicolons the pieces are the text. */
 struct statement_iterator {

@@ -74,6 +74,24 @@ void statement_write_plain(struct bytes *out, const struct statement *s)
 	bytes_commit(out, s->text.len);
 }
 
+static void move_slice(struct slice *s, const uint8_t *from, const uint8_t *to)
+{
+	if (s->data)
+		s->data = to + (s->data - from);
+}
+
+void statement_move(struct statement *s, const uint8_t *from, const uint8_t *to)
+{
+	struct statement_aside *d = &s->aside;
+	struct slice *slices[] = {
+		&s->text, &s->control.savepoint, &d->index, &d->table, &d->partition, &d->scope};
+
+	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
+		move_slice(slices[i], from, to);
+	for (size_t i = 0; i < d->n_blanks; i++)
+		move_slice(&d->blanks[i], from, to);
+}
+
 static enum head head_after(enum head head, struct slice text, struct sql_token t)
 {
 	switch (head) {

@@ -294,32 +294,19 @@ bool aside_open(struct aside *a)
 	static const struct pq_events events = {.connected = on_connected, .notice = on_notice};
 
 	pq_close(a->aside);
-	a->aside_up = false;
+	a->aside_up = a->used = false;
 	a->aside = target_connect(&a->target, a->worker, NULL, &events, a);
 	return a->aside != NULL;
 }
 
-static void move_slice(struct slice *s, const uint8_t *from, const uint8_t *to)
-{
-	if (s->data)
-		s->data = to + (s->data - from);
-}
-
-/* A slice into the request's text becomes one into ours. */
 static void copy_statement(struct aside_job *j, const struct aside_request *r)
 {
-	struct statement_aside *d = &j->statement.aside;
-	struct slice *slices[] = {
-		&j->statement.text, &d->index, &d->table, &d->partition, &d->scope};
-
 	bytes_put_slice(&j->text, r->text);
 	bytes_put_u8(&j->text, 0);
 	if (!r->statement || bytes_failed(&j->text))
 		return;
 	j->statement = *r->statement;
-	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
-		move_slice(slices[i], r->text.data, j->text.data);
-	j->statement.aside.n_blanks = 0;
+	statement_move(&j->statement, r->text.data, bytes_view(&j->text).data);
 }
 
 /* What others may see of the statement from here on. */

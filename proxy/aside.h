@@ -126,6 +126,7 @@ enum aside_lookup_column {
 	LOOKUP_SCHEMA_OWNED, /* the role has the schema's owner */
 	LOOKUP_MAINTAINED,   /* the role has MAINTAIN on the table (version 17) */
 	LOOKUP_TEMPORARY,    /* the role may make temporary tables */
+	LOOKUP_VERSION,	     /* of the server: 150004 */
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);

@@ -26,6 +26,7 @@
 	"CASE WHEN pg_catalog.current_setting('server_version_num')::int" GE "170000 THEN " \
 	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "                \
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "   \
+	"pg_catalog.current_setting('server_version_num'), "                                \
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
 /* An index that is to be in the same schema. */
@@ -408,6 +409,7 @@ static void rename_in(struct aside_job *j, struct slice *name, const char *now)
 	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
 		follow(slices[i], old, bytes_view(&renamed).data, before, len - name->len);
 	name->len = len;
+	d->n_blanks = 0;
 	bytes_release(&j->text);
 	j->text = renamed;
 	j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);

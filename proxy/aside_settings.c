@@ -23,6 +23,7 @@ static const char *const skipped[] = {"application_name", "transaction_isolation
 	"client_connection_check_interval", "client_encoding", NULL};
 
 #define MOST_AT_ONCE 32
+#define WHO "SELECT pg_catalog.pg_backend_pid(), "
 
 static bool is_one_of(const char *const *names, struct slice name)
 {
@@ -134,12 +135,20 @@ static bool is_fatal(struct slice name)
 	return is_one_of(names, name);
 }
 
+/* Behind a pooler, what it said at log-in is not the server's. */
+static void note_pid(struct aside *a, const struct pq_result *r)
+{
+	if (r->ok && r->n_rows == 1)
+		a->aside_pid = (int)aside_oid(pq_value(r, 0, 0));
+}
+
 static void on_applied(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 	struct cursor c = cursor_over(bytes_view(&a->job.changes));
 	struct slice name, value;
 
+	note_pid(a, r);
 	cursor_bytes(&c, a->job.next_change);
 	next_setting(&c, &name, &value);
 	a->job.next_change += name.len + value.len + 2;
@@ -171,8 +180,8 @@ static void apply_next(struct aside *a)
 	/* Both are zero-terminated where they are. */
 	parameters[0] = (const char *)name.data;
 	parameters[1] = (const char *)value.data;
-	pq_query_params(a->aside, "SELECT pg_catalog.set_config($1, $2, false)", parameters, 2,
-		on_applied, a);
+	pq_query_params(
+		a->aside, WHO "pg_catalog.set_config($1, $2, false)", parameters, 2, on_applied, a);
 }
 
 /* One by one when one of them does not go, to find out which. */
@@ -180,6 +189,7 @@ static void on_all_applied(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
+	note_pid(a, r);
 	if (r->ok)
 		aside_settings_done(a);
 	else if (r->lost)
@@ -199,7 +209,7 @@ static bool apply_all(struct aside *a)
 
 	bytes_init(&sql, 128u * MOST_AT_ONCE);
 	while (n + 2 <= 2 * MOST_AT_ONCE && next_setting(&c, &name, &value)) {
-		bytes_printf(&sql, "%s pg_catalog.set_config($%d, $%d, false)", n ? "," : "SELECT",
+		bytes_printf(&sql, "%spg_catalog.set_config($%d, $%d, false)", n ? ", " : WHO,
 			n + 1, n + 2);
 		/* Both are zero-terminated where they are. */
 		parameters[n++] = (const char *)name.data;
@@ -234,16 +244,8 @@ static void on_shown(void *owner, const struct pq_result *r)
 		apply_next(a);
 }
 
-/* Behind a pooler, what it said at log-in is not the server's. */
-static void on_pid(void *owner, const struct pq_result *r)
+static void show_all(struct aside *a)
 {
-	struct aside *a = owner;
-
-	if (!r->ok || r->n_rows != 1) {
-		aside_fail_with(a, r);
-		return;
-	}
-	a->aside_pid = (int)aside_oid(pq_value(r, 0, 0));
 	pq_query(a->aside, "SHOW ALL", on_shown, a);
 }
 
@@ -252,18 +254,22 @@ static void on_reset(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 
 	if (r->ok)
-		pq_query(a->aside, "SELECT pg_catalog.pg_backend_pid()", on_pid, a);
+		show_all(a);
 	else
 		aside_fail_with(a, r);
 }
 
-/* The connection may have served another statement, under other settings. */
 void aside_settings_begin(struct aside *a)
 {
 	aside_enter(a, ASIDE_SETTINGS);
 	bytes_clear(&a->job.changes);
 	a->job.next_change = 0;
-	pq_query(a->aside, "DISCARD ALL", on_reset, a);
+	/* It may have served another statement, under other settings. */
+	if (a->used)
+		pq_query(a->aside, "DISCARD ALL", on_reset, a);
+	else
+		show_all(a);
+	a->used = true;
 }
 
 void aside_settings_role(struct aside *a)

@@ -120,6 +120,7 @@ struct aside {
 	struct pq *aside; /* owned */
 	struct pq *watch; /* owned */
 	bool aside_up, watch_up;
+	bool used;		/* the aside connection has had settings of a statement */
 	bool watch_tried;	/* it has stood once, or could not be had at all: */
 	struct err watch_error; /* then this says why */
 	bool settled;		/* the settings are done, and the watch connection is waited for */

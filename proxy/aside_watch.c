@@ -14,7 +14,8 @@
 #include "log.h"
 #include "timer.h"
 
-#define WATCH_FIRST_MS 1u
+/* A short statement is over before the server has planned the question. */
+#define WATCH_FIRST_MS 8u
 #define WATCH_MOST_MS 250u
 #define RECONNECT_MS 1000u
 #define TELL_BLOCKER_MS 10000u

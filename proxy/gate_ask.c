@@ -111,6 +111,7 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 	l->schema_owned = slice_is(values[LOOKUP_SCHEMA_OWNED], "t");
 	l->maintained = slice_is(values[LOOKUP_MAINTAINED], "t");
 	l->temporary = slice_is(values[LOOKUP_TEMPORARY], "t");
+	l->version = number(values[LOOKUP_VERSION]);
 	snprintf(l->table, sizeof(l->table), "%.*s.%.*s", (int)values[LOOKUP_SCHEMA].len,
 		(const char *)values[LOOKUP_SCHEMA].data, (int)values[LOOKUP_NAME].len,
 		(const char *)values[LOOKUP_NAME].data);

@@ -38,6 +38,7 @@ struct gate_lookup {
 	bool index_valid;
 	bool owned, creates, schema_owned, maintained, temporary;
 	bool partition_exists, partition_attached, has_default;
+	uint32_t version; /* of the server: 150004 */
 	char kind;
 	char table[2 * 2 * 66]; /* schema and name, each quoted */
 	char schema[2 * 66];	/* quoted */
@@ -174,6 +175,16 @@ void gate_fail(struct session *s, const char *sqlstate, const char *message, con
 void gate_fail_with(struct session *s, struct slice body);
 /* gate_run.c: the same where the server would not refuse the unit by itself. */
 void gate_refuse_with(struct session *s, struct slice body);
+
+/* gate_words.c: as gate_fail(), for what the look-up has found. */
+/* relation "name" already exists, does not exist: `what` */
+void gate_fail_relation(
+	struct session *s, const char *sqlstate, struct slice name, const char *what);
+void gate_fail_not_owned(struct session *s);
+void gate_fail_partitioned_index(struct session *s);
+void gate_fail_not_partitioned(struct session *s);
+void gate_fail_not_attached(struct session *s);
+void gate_fail_not_indexable(struct session *s);
 
 /* gate_commit.c: the unit is transaction control, and the session is engaged. */
 void gate_control(struct session *s);

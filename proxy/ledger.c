@@ -57,23 +57,6 @@ bool ledger_is_empty(const struct ledger *l)
 	return !l->owed && !l->made;
 }
 
-static void move_slice(struct slice *s, struct slice from, const uint8_t *to)
-{
-	if (s->data)
-		s->data = to + (s->data - from.data);
-}
-
-static void move_statement(struct statement *s, struct slice from, const uint8_t *to)
-{
-	struct statement_aside *d = &s->aside;
-	struct slice *slices[] = {&s->text, &d->index, &d->table, &d->partition, &d->scope};
-
-	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
-		move_slice(slices[i], from, to);
-	for (size_t i = 0; i < d->n_blanks; i++)
-		move_slice(&d->blanks[i], from, to);
-}
-
 static void append(struct ledger *l, struct ledger_entry *e)
 {
 	struct ledger_entry **at = &l->owed;
@@ -101,7 +84,7 @@ struct ledger_entry *ledger_owe(
 		return NULL;
 	}
 	e->statement = *s;
-	move_statement(&e->statement, text, bytes_view(&e->text).data);
+	statement_move(&e->statement, text.data, bytes_view(&e->text).data);
 	e->depth = l->n_savepoints;
 	append(l, e);
 	return e;

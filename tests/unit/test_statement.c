@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -375,6 +376,26 @@ static void the_plain_text_is_as_long_as_before(void **state)
 	bytes_release(&out);
 }
 
+static void a_statement_moves_with_a_copy_of_its_text(void **state)
+{
+	static const char *const texts[] = {
+		"; create unique index concurrently if not exists i on only s.t (a)",
+		"reindex (verbose, concurrently on) table s.t",
+		"alter table s.t detach partition p "
+		"concurrently",
+		"reindex database concurrently d", "rollback to savepoint s"};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		char *copy = strdup(texts[i]);
+		struct statement moved = first_of(texts[i]), wanted = first_of(copy);
+
+		statement_move(&moved, (const uint8_t *)texts[i], (const uint8_t *)copy);
+		assert_memory_equal(&moved, &wanted, sizeof(moved));
+		free(copy);
+	}
+}
+
 static void command_tags_are_those_of_postgresql(void **state)
 {
 	struct statement s = {.kind = STATEMENT_CREATE_INDEX};
@@ -402,6 +423,7 @@ int main(void)
 		cmocka_unit_test(options_of_a_transaction_are_seen),
 		cmocka_unit_test(details_of_other_statements_are_zero),
 		cmocka_unit_test(the_plain_text_is_as_long_as_before),
+		cmocka_unit_test(a_statement_moves_with_a_copy_of_its_text),
 		cmocka_unit_test(command_tags_are_those_of_postgresql),
 	};
 
