@@ -276,8 +276,8 @@ tsan-suites: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
 tsan-suites: all $(SHARED_UNIT) $(THREADED)
 	@UNDER="setarch -R" $(SUITE) tsan $(SHARED_UNIT) $(THREADED)
 
-# What depends on the server most, and on no error text or report of one version.
-SPREAD := $(filter $(foreach t,aside aside_commit aside_extended aside_settings cancel concurrency faults \
+# What depends on the server most. test_aside_query does, too, but 18 reports search_path as well.
+SPREAD := $(filter $(foreach t,aside aside_commit aside_errors aside_extended aside_settings cancel concurrency faults \
 	login owed_commit relay rollback,%/test_$(t)),$(INTEGRATION))
 versions: $(SPREAD) $(BUILD)/pgaside
 	@for bin in $$(tests/matrix/install-servers.sh); do \

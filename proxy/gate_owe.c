@@ -81,39 +81,6 @@ static bool name_is_taken(const struct session *s)
 	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
 }
 
-static void fail_named(
-	struct session *s, const char *sqlstate, const char *format, struct slice name)
-{
-	struct sql_name decoded;
-	char text[256];
-
-	if (!sql_name_decode(name, s->dialect, &decoded))
-		decoded.text[0] = '\0';
-	snprintf(text, sizeof(text), "%s \"%s\" %s", "relation", decoded.text, format);
-	gate_fail(s, sqlstate, text, NULL, NULL);
-}
-
-static void fail_not_owned(struct session *s)
-{
-	char text[300];
-
-	snprintf(text, sizeof(text), "must be owner of table %s", s->gate->found.name);
-	gate_fail(s, "42501", text, NULL, NULL);
-}
-
-static void fail_partitioned_index(struct session *s)
-{
-	struct slice name = s->gate->unit.aside.index;
-	struct sql_path path = {.n_parts = 0};
-	char text[200];
-
-	if (!sql_path_decode(name, s->dialect, &path))
-		path.n_parts = 0;
-	snprintf(text, sizeof(text), "cannot drop partitioned index \"%s\" concurrently",
-		path.n_parts > 0 ? path.parts[path.n_parts - 1].text : "");
-	gate_fail(s, "0A000", text, NULL, NULL);
-}
-
 static bool may_do_it(const struct gate *g)
 {
 	switch (g->unit.kind) {
@@ -140,38 +107,18 @@ static void on_partition(void *owner, unsigned question, const struct slice *val
 	g->found.has_default = slice_is(values[2], "t");
 }
 
-/* A message with the names of a relation, and perhaps of another. */
-static void fail_relation(struct session *s, const char *sqlstate, const char *format,
-	struct slice first, struct slice second)
-{
-	struct sql_name a = {.len = 0}, b = {.len = 0};
-	char text[400];
-
-	if (!sql_name_decode(first, s->dialect, &a))
-		a.text[0] = '\0';
-	if (!sql_name_decode(second, s->dialect, &b))
-		b.text[0] = '\0';
-	if (strcmp(format, "not a partition") == 0)
-		snprintf(text, sizeof(text),
-			"relation \"%s\" is not a partition of relation \"%s\"", a.text, b.text);
-	else
-		snprintf(text, sizeof(text), "table \"%s\" is not partitioned", a.text);
-	gate_fail(s, sqlstate, text, NULL, NULL);
-}
-
 static void partition_known(struct session *s)
 {
 	struct gate *g = s->gate;
-	struct slice table = slice_str(g->found.name);
 
 	if (g->inquiry.failed)
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
 	else if (g->found.kind != 'p')
-		fail_relation(s, "42P17", "not partitioned", table, table);
+		gate_fail_not_partitioned(s);
 	else if (!g->found.partition_exists)
-		fail_named(s, "42P01", "does not exist", g->unit.aside.partition);
+		gate_fail_relation(s, "42P01", g->unit.aside.partition, "does not exist");
 	else if (!g->found.partition_attached)
-		fail_relation(s, "42P01", "not a partition", g->unit.aside.partition, table);
+		gate_fail_not_attached(s);
 	else if (g->found.has_default)
 		gate_fail(s, "55000",
 			"cannot detach partitions concurrently when a default partition exists",
@@ -206,37 +153,6 @@ static void ask_for_partition(struct session *s)
 	snprintf(table, sizeof(table), "%u", g->found.relation);
 	gate_ask_server(s, on_partition, false, &q, 1, partition_known);
 	bytes_release(&name);
-}
-
-/* A partitioned table, a view, ..: what PostgreSQL says of these. */
-static void fail_kind(struct session *s)
-{
-	static const struct {
-		char kind;
-		const char *detail;
-	} details[] = {
-		{'v', "This operation is not supported for views."},
-		{'S', "This operation is not supported for sequences."},
-		{'f', "This operation is not supported for foreign tables."},
-		{'c', "This operation is not supported for composite types."},
-		{'i', "This operation is not supported for indexes."},
-		{'I', "This operation is not supported for partitioned indexes."},
-		{'t', "This operation is not supported for TOAST tables."},
-	};
-	struct sql_name name;
-	const char *detail = NULL;
-	char text[200];
-	bool partitioned = s->gate->found.kind == 'p';
-
-	if (!sql_name_decode(slice_str(s->gate->found.name), s->dialect, &name))
-		name.text[0] = '\0';
-	for (size_t i = 0; i < sizeof(details) / sizeof(details[0]); i++)
-		if (details[i].kind == s->gate->found.kind)
-			detail = details[i].detail;
-	snprintf(text, sizeof(text), "cannot create index on %s \"%s\"%s",
-		partitioned ? "partitioned table" : "relation", name.text,
-		partitioned ? " concurrently" : "");
-	gate_fail(s, partitioned ? "0A000" : "42809", text, detail, NULL);
 }
 
 static void rehearsed(struct session *s)
@@ -274,7 +190,7 @@ void gate_owe(struct session *s)
 
 	bytes_clear(&g->columns);
 	if (!may_do_it(g))
-		fail_not_owned(s);
+		gate_fail_not_owned(s);
 	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.n_names > 1)
 		gate_fail(s, "0A000",
 			"DROP INDEX CONCURRENTLY does not support dropping multiple objects", NULL,
@@ -283,7 +199,7 @@ void gate_owe(struct session *s)
 		gate_fail(
 			s, "0A000", "DROP INDEX CONCURRENTLY does not support CASCADE", NULL, NULL);
 	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->found.kind == 'p')
-		fail_partitioned_index(s);
+		gate_fail_partitioned_index(s);
 	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->found.index != 0)
 		gate_ask_what_depends(s, droppable_known);
 	else if (g->unit.kind == STATEMENT_DETACH_PARTITION)
@@ -293,9 +209,9 @@ void gate_owe(struct session *s)
 	else if (!g->found.creates)
 		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
 	else if (name_is_taken(s))
-		fail_named(s, "42P07", "already exists", g->unit.aside.index);
+		gate_fail_relation(s, "42P07", g->unit.aside.index, "already exists");
 	else if (g->found.kind != 'r' && g->found.kind != 'm')
-		fail_kind(s);
+		gate_fail_not_indexable(s);
 	else if (g->found.temporary)
 		gate_rehearse(s, &g->unit, bytes_view(&g->settings), rehearsed);
 	else

@@ -54,9 +54,12 @@ static const struct {
 	{"42P01", "REINDEX INDEX CONCURRENTLY nope"},
 	{"42P01", "REINDEX TABLE CONCURRENTLY nope"},
 	{"42501", "REINDEX TABLE CONCURRENTLY foreign_owner"},
+	{"42501", "REINDEX INDEX CONCURRENTLY elsewhere.foreign_index"},
+	{"42501", "DROP INDEX CONCURRENTLY elsewhere.foreign_index"},
 	{"42P01", "ALTER TABLE parted DETACH PARTITION t CONCURRENTLY"},
 	{"42P01", "ALTER TABLE parted DETACH PARTITION nowhere CONCURRENTLY"},
-	{"42P17", "ALTER TABLE t DETACH PARTITION twice CONCURRENTLY"},
+	{"42", "ALTER TABLE t DETACH PARTITION twice CONCURRENTLY"}, /* 42P17, since 18 42809 */
+	{"42809", "ALTER TABLE a_view DETACH PARTITION twice CONCURRENTLY"},
 	{"42P01", "ALTER TABLE nowhere DETACH PARTITION t CONCURRENTLY"},
 	{"55000", "ALTER TABLE defaulted DETACH PARTITION d1 CONCURRENTLY"},
 };
@@ -67,8 +70,10 @@ static int prepare(void **state)
 
 	(void)state;
 	fresh_table();
-	tell("CREATE TABLE public.foreign_owner (id int); GRANT ALL ON public.foreign_owner TO "
-	     "app");
+	tell("DROP SCHEMA IF EXISTS elsewhere CASCADE; CREATE SCHEMA elsewhere; GRANT USAGE ON "
+	     "SCHEMA elsewhere TO app; CREATE TABLE elsewhere.foreign_table (id int); CREATE INDEX "
+	     "foreign_index ON elsewhere.foreign_table (id); CREATE TABLE public.foreign_owner (id "
+	     "int); GRANT SELECT, REFERENCES ON public.foreign_owner TO app");
 	direct = db_connect(cluster.port, "");
 	db_do(direct,
 		"CREATE INDEX there ON t (id); CREATE TABLE twice (id int); "

@@ -288,11 +288,12 @@ void wire_flush(struct wire *w)
 	wire_message(w, 'H', "", 0);
 }
 
-bool wire_send(struct wire *w)
+/* So many bytes a segment. False when the other side has closed. */
+static bool send_queued(struct wire *w, size_t most)
 {
 	while (bytes_length(&w->out) > 0) {
 		struct slice s = bytes_view(&w->out);
-		ssize_t n = send(w->fd, s.data, s.len, MSG_NOSIGNAL);
+		ssize_t n = send(w->fd, s.data, s.len < most ? s.len : most, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -306,14 +307,14 @@ bool wire_send(struct wire *w)
 	return true;
 }
 
+bool wire_send(struct wire *w)
+{
+	return send_queued(w, SIZE_MAX);
+}
+
 void wire_send_bytewise(struct wire *w)
 {
-	while (bytes_length(&w->out) > 0) {
-		struct slice s = bytes_view(&w->out);
-
-		assert_int_equal(send(w->fd, s.data, 1, MSG_NOSIGNAL), 1);
-		bytes_consume(&w->out, 1);
-	}
+	send_queued(w, 1);
 }
 
 /* False at the end. */

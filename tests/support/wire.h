@@ -83,7 +83,7 @@ void wire_sync(struct wire *w);
 void wire_flush(struct wire *w);
 /* Sends what is queued; false when the other side has closed. */
 bool wire_send(struct wire *w);
-/* The same, one byte a segment. */
+/* The same, one byte a segment; what the other side does not take any more is dropped. */
 void wire_send_bytewise(struct wire *w);
 
 /* Reads up to and with the nth ReadyForQuery, or the end. */
