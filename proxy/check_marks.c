@@ -38,18 +38,6 @@ static bool is_down(struct slice line)
 	return false;
 }
 
-size_t check_up_length(struct slice text)
-{
-	struct slice line;
-
-	for (size_t at = 0; at < text.len; at += line.len + 1) {
-		line = line_at(text, at);
-		if (is_down(line))
-			return at;
-	}
-	return text.len;
-}
-
 static bool is_alone(struct slice line)
 {
 	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
@@ -60,14 +48,25 @@ static bool is_alone(struct slice line)
 	return false;
 }
 
-bool check_has_no_transaction(struct slice text)
+/* Where the first such line begins; the end of the text if there is none. */
+static size_t find_line(struct slice text, bool (*is_such)(struct slice line))
 {
 	struct slice line;
 
 	for (size_t at = 0; at < text.len; at += line.len + 1) {
 		line = line_at(text, at);
-		if (is_alone(line))
-			return true;
+		if (is_such(line))
+			return at;
 	}
-	return false;
+	return text.len;
+}
+
+size_t check_up_length(struct slice text)
+{
+	return find_line(text, is_down);
+}
+
+bool check_has_no_transaction(struct slice text)
+{
+	return find_line(text, is_alone) < text.len;
 }

@@ -19,15 +19,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static void an_index_is_made_while_the_transaction_waits(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "application_name=tool");
@@ -458,27 +449,28 @@ static void switched_off_nothing_is_taken_aside(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(an_index_is_made_while_the_transaction_waits),
-		CASE(every_way_to_write_the_statement_is_understood),
-		CASE(an_index_without_a_name_gets_postgres_own),
-		CASE(if_not_exists_says_what_postgres_says),
-		CASE(an_index_that_if_not_exists_made_survives_a_rollback),
-		CASE(a_rollback_undoes_what_ran_outside_of_it),
-		CASE(an_invalid_leftover_of_the_name_is_repaired),
-		CASE(a_leftover_that_the_transaction_holds_goes_with_its_end),
-		CASE(an_index_that_was_being_dropped_is_dropped),
-		CASE(repair_can_be_switched_off),
-		CASE(an_invalid_index_of_another_table_is_nobodys_business),
-		CASE(a_reindex_that_fails_leaves_the_old_index_and_nothing_else),
-		CASE(a_reindex_of_a_table_that_fails_leaves_nothing_that_its_owner_could_drop),
-		CASE(a_temporary_table_gets_its_index_in_the_transaction),
-		CASE(a_name_means_what_it_means_in_the_transaction),
-		CASE(a_role_without_a_connection_left_gets_an_error),
-		CASE(a_password_that_has_expired_meanwhile_gets_an_error),
-		CASE(an_event_trigger_is_heard_once),
-		CASE(a_statement_alone_outside_of_a_transaction_passes_as_it_is),
-		CASE(guard_repairs_and_cleans_up_outside_of_a_transaction),
-		CASE(switched_off_nothing_is_taken_aside),
+		FRESH_TEST(an_index_is_made_while_the_transaction_waits),
+		FRESH_TEST(every_way_to_write_the_statement_is_understood),
+		FRESH_TEST(an_index_without_a_name_gets_postgres_own),
+		FRESH_TEST(if_not_exists_says_what_postgres_says),
+		FRESH_TEST(an_index_that_if_not_exists_made_survives_a_rollback),
+		FRESH_TEST(a_rollback_undoes_what_ran_outside_of_it),
+		FRESH_TEST(an_invalid_leftover_of_the_name_is_repaired),
+		FRESH_TEST(a_leftover_that_the_transaction_holds_goes_with_its_end),
+		FRESH_TEST(an_index_that_was_being_dropped_is_dropped),
+		FRESH_TEST(repair_can_be_switched_off),
+		FRESH_TEST(an_invalid_index_of_another_table_is_nobodys_business),
+		FRESH_TEST(a_reindex_that_fails_leaves_the_old_index_and_nothing_else),
+		FRESH_TEST(
+			a_reindex_of_a_table_that_fails_leaves_nothing_that_its_owner_could_drop),
+		FRESH_TEST(a_temporary_table_gets_its_index_in_the_transaction),
+		FRESH_TEST(a_name_means_what_it_means_in_the_transaction),
+		FRESH_TEST(a_role_without_a_connection_left_gets_an_error),
+		FRESH_TEST(a_password_that_has_expired_meanwhile_gets_an_error),
+		FRESH_TEST(an_event_trigger_is_heard_once),
+		FRESH_TEST(a_statement_alone_outside_of_a_transaction_passes_as_it_is),
+		FRESH_TEST(guard_repairs_and_cleans_up_outside_of_a_transaction),
+		FRESH_TEST(switched_off_nothing_is_taken_aside),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

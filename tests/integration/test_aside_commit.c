@@ -20,15 +20,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static void what_the_transaction_is_in_the_way_of_runs_after_commit(void **state)
 {
 	static const char *const obstacles[][3] = {
@@ -439,23 +430,23 @@ static void an_owed_statement_that_cannot_get_its_lock_is_tried_again(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(what_the_transaction_is_in_the_way_of_runs_after_commit),
-		CASE(what_uses_things_made_in_the_transaction_runs_after_commit),
-		CASE(several_statements_run_in_their_order),
-		CASE(a_rollback_forgets_what_was_owed),
-		CASE(a_failure_after_commit_says_what_is_left_to_do),
-		CASE(commit_and_chain_begins_the_next_transaction),
-		CASE(a_commit_that_the_server_refuses_undoes_everything),
-		CASE(what_cannot_be_prepared_is_not_committed),
-		CASE(a_transaction_that_owes_something_cannot_be_prepared),
-		CASE(an_error_that_the_owed_statement_explains_says_so),
-		CASE(conflict_says_what_else_may_be_done),
-		CASE(an_owed_index_is_never_made_on_another_table),
-		CASE(what_the_transaction_has_removed_itself_is_owed_no_more),
-		CASE(a_lock_elsewhere_is_not_held_while_the_index_is_made),
-		CASE(once_committed_it_runs_to_its_end_client_or_not),
-		CASE(a_client_that_leaves_before_commit_is_owed_nothing),
-		CASE(an_owed_statement_that_cannot_get_its_lock_is_tried_again),
+		FRESH_TEST(what_the_transaction_is_in_the_way_of_runs_after_commit),
+		FRESH_TEST(what_uses_things_made_in_the_transaction_runs_after_commit),
+		FRESH_TEST(several_statements_run_in_their_order),
+		FRESH_TEST(a_rollback_forgets_what_was_owed),
+		FRESH_TEST(a_failure_after_commit_says_what_is_left_to_do),
+		FRESH_TEST(commit_and_chain_begins_the_next_transaction),
+		FRESH_TEST(a_commit_that_the_server_refuses_undoes_everything),
+		FRESH_TEST(what_cannot_be_prepared_is_not_committed),
+		FRESH_TEST(a_transaction_that_owes_something_cannot_be_prepared),
+		FRESH_TEST(an_error_that_the_owed_statement_explains_says_so),
+		FRESH_TEST(conflict_says_what_else_may_be_done),
+		FRESH_TEST(an_owed_index_is_never_made_on_another_table),
+		FRESH_TEST(what_the_transaction_has_removed_itself_is_owed_no_more),
+		FRESH_TEST(a_lock_elsewhere_is_not_held_while_the_index_is_made),
+		FRESH_TEST(once_committed_it_runs_to_its_end_client_or_not),
+		FRESH_TEST(a_client_that_leaves_before_commit_is_owed_nothing),
+		FRESH_TEST(an_owed_statement_that_cannot_get_its_lock_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

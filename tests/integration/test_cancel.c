@@ -19,15 +19,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static void cancel(PGconn *conn)
 {
 	PGcancel *c = PQgetCancel(conn);
@@ -294,16 +285,16 @@ static void a_flood_of_cancels_disturbs_nobody(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(an_ordinary_query_is_cancelled_at_the_server),
-		CASE(an_aside_is_cancelled_and_leaves_nothing),
-		CASE(an_aside_that_waits_for_a_lock_is_cancelled),
-		CASE(what_is_owed_is_cancelled_after_commit),
-		CASE(a_wrong_key_does_nothing),
-		CASE(a_cancel_for_another_process_reaches_the_server),
-		CASE(a_cancel_that_comes_too_late_hits_nobody),
-		CASE(a_cancel_at_any_moment_is_heard_or_comes_too_late),
-		CASE(cancels_from_elsewhere_at_any_moment_leave_nothing),
-		CASE(a_flood_of_cancels_disturbs_nobody),
+		FRESH_TEST(an_ordinary_query_is_cancelled_at_the_server),
+		FRESH_TEST(an_aside_is_cancelled_and_leaves_nothing),
+		FRESH_TEST(an_aside_that_waits_for_a_lock_is_cancelled),
+		FRESH_TEST(what_is_owed_is_cancelled_after_commit),
+		FRESH_TEST(a_wrong_key_does_nothing),
+		FRESH_TEST(a_cancel_for_another_process_reaches_the_server),
+		FRESH_TEST(a_cancel_that_comes_too_late_hits_nobody),
+		FRESH_TEST(a_cancel_at_any_moment_is_heard_or_comes_too_late),
+		FRESH_TEST(cancels_from_elsewhere_at_any_moment_leave_nothing),
+		FRESH_TEST(a_flood_of_cancels_disturbs_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -20,15 +20,6 @@ static int start(void **state)
 	return fixture_start("--auth scram --set deadlock_timeout=100ms");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static bool is_blocked(PGconn *conn)
 {
 	return ask_is("t", "SELECT cardinality(pg_blocking_pids(%d)) > 0", PQbackendPID(conn));
@@ -332,18 +323,18 @@ static void notices_of_the_build_come_with_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(nobody_elses_build_is_dropped),
-		CASE(two_long_builds_on_one_table_both_succeed),
-		CASE(a_build_that_somebody_else_gives_up_is_repaired),
-		CASE(of_two_migrations_at_once_one_makes_the_index),
-		CASE(with_if_not_exists_both_migrations_succeed),
-		CASE(a_third_session_that_waits_for_the_transaction_is_let_go_by_commit),
-		CASE(a_third_session_that_begins_to_wait_later_is_found_out),
-		CASE(a_circle_that_commit_does_not_open_ends_as_a_deadlock),
-		CASE(readers_of_other_tables_are_not_kept_out),
-		CASE(many_asides_at_a_time_are_kept_apart),
-		CASE(a_client_that_goes_on_talking_is_answered_in_order),
-		CASE(notices_of_the_build_come_with_it),
+		FRESH_TEST(nobody_elses_build_is_dropped),
+		FRESH_TEST(two_long_builds_on_one_table_both_succeed),
+		FRESH_TEST(a_build_that_somebody_else_gives_up_is_repaired),
+		FRESH_TEST(of_two_migrations_at_once_one_makes_the_index),
+		FRESH_TEST(with_if_not_exists_both_migrations_succeed),
+		FRESH_TEST(a_third_session_that_waits_for_the_transaction_is_let_go_by_commit),
+		FRESH_TEST(a_third_session_that_begins_to_wait_later_is_found_out),
+		FRESH_TEST(a_circle_that_commit_does_not_open_ends_as_a_deadlock),
+		FRESH_TEST(readers_of_other_tables_are_not_kept_out),
+		FRESH_TEST(many_asides_at_a_time_are_kept_apart),
+		FRESH_TEST(a_client_that_goes_on_talking_is_answered_in_order),
+		FRESH_TEST(notices_of_the_build_come_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

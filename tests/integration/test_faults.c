@@ -24,15 +24,6 @@ static int start(void **state)
 		"--auth scram --set restart_after_crash=on --set synchronous_commit=on");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 /* A session whose aside is under way until the holder lets go. */
 static PGconn *begin_held(PGconn **holder)
 {
@@ -313,19 +304,19 @@ static void a_standby_gives_its_own_refusals_until_it_is_promoted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(a_client_that_is_gone_takes_its_aside_with_it),
-		CASE(a_client_that_is_gone_before_the_aside_has_begun_leaves_nothing),
-		CASE(an_aside_whose_process_is_terminated_fails),
-		CASE(an_aside_whose_process_is_cancelled_by_somebody_fails),
-		CASE(without_its_watch_an_aside_goes_on),
-		CASE(a_session_whose_server_process_is_terminated_ends),
-		CASE(other_sessions_notice_nothing),
-		CASE(a_commit_whose_answer_is_lost_is_found_out),
-		CASE(a_commit_that_did_not_happen_is_found_out),
-		CASE(an_owed_aside_whose_process_is_terminated_is_told_to_the_client),
-		CASE(a_process_that_crashes_during_an_aside_leaves_no_trace),
-		CASE(a_standby_gives_its_own_refusals_until_it_is_promoted),
-		CASE(a_server_that_crashes_during_an_aside_finds_no_trace_of_it),
+		FRESH_TEST(a_client_that_is_gone_takes_its_aside_with_it),
+		FRESH_TEST(a_client_that_is_gone_before_the_aside_has_begun_leaves_nothing),
+		FRESH_TEST(an_aside_whose_process_is_terminated_fails),
+		FRESH_TEST(an_aside_whose_process_is_cancelled_by_somebody_fails),
+		FRESH_TEST(without_its_watch_an_aside_goes_on),
+		FRESH_TEST(a_session_whose_server_process_is_terminated_ends),
+		FRESH_TEST(other_sessions_notice_nothing),
+		FRESH_TEST(a_commit_whose_answer_is_lost_is_found_out),
+		FRESH_TEST(a_commit_that_did_not_happen_is_found_out),
+		FRESH_TEST(an_owed_aside_whose_process_is_terminated_is_told_to_the_client),
+		FRESH_TEST(a_process_that_crashes_during_an_aside_leaves_no_trace),
+		FRESH_TEST(a_standby_gives_its_own_refusals_until_it_is_promoted),
+		FRESH_TEST(a_server_that_crashes_during_an_aside_finds_no_trace_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

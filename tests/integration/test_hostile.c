@@ -19,15 +19,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 /* Quoted as SQL wants it. */
 static const char *const odd[] = {
 	"\"a\"\"b\"",
@@ -205,10 +196,10 @@ static void nothing_in_the_search_path_is_called(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(odd_names_are_only_names),
-		CASE(odd_names_of_indexes_are_only_names),
-		CASE(odd_settings_and_roles_are_copied_as_they_are),
-		CASE(nothing_in_the_search_path_is_called),
+		FRESH_TEST(odd_names_are_only_names),
+		FRESH_TEST(odd_names_of_indexes_are_only_names),
+		FRESH_TEST(odd_settings_and_roles_are_copied_as_they_are),
+		FRESH_TEST(nothing_in_the_search_path_is_called),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -22,15 +22,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 #define HOSTILE                                        \
 	"\"}\n{\"event\":\"fake\"}\nerror event=fake " \
 	"\\\033[31m%s%n\t\\u0000\\x41'$1\177\302\205\xff\xfe"
@@ -179,10 +170,10 @@ static void at_debug_level_and_as_json_no_password_is_there_either(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(as_json_every_line_is_an_object),
-		CASE(as_text_nobody_writes_a_line_of_his_own),
-		CASE(a_refused_client_costs_one_short_line),
-		CASE(at_debug_level_and_as_json_no_password_is_there_either),
+		FRESH_TEST(as_json_every_line_is_an_object),
+		FRESH_TEST(as_text_nobody_writes_a_line_of_his_own),
+		FRESH_TEST(a_refused_client_costs_one_short_line),
+		FRESH_TEST(at_debug_level_and_as_json_no_password_is_there_either),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

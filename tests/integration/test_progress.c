@@ -25,15 +25,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 /* What stands on the terminal's screen now. */
 static const char *screen(void)
 {
@@ -229,12 +220,12 @@ static void a_client_that_does_not_gets_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(a_terminal_shows_a_bar_that_moves),
-		CASE(a_terminal_without_control_sequences_shows_plain_lines),
-		CASE(without_a_terminal_the_log_has_a_line_every_ten_seconds),
-		CASE(a_client_that_wants_to_hear_gets_notices),
-		CASE(a_client_hears_of_what_runs_behind_its_commit),
-		CASE(a_client_that_does_not_gets_none),
+		FRESH_TEST(a_terminal_shows_a_bar_that_moves),
+		FRESH_TEST(a_terminal_without_control_sequences_shows_plain_lines),
+		FRESH_TEST(without_a_terminal_the_log_has_a_line_every_ten_seconds),
+		FRESH_TEST(a_client_that_wants_to_hear_gets_notices),
+		FRESH_TEST(a_client_hears_of_what_runs_behind_its_commit),
+		FRESH_TEST(a_client_that_does_not_gets_none),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

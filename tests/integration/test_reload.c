@@ -22,15 +22,6 @@ static int start(void **state)
 	return fixture_start("--auth password");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static const char *path(void)
 {
 	return cluster_file(&cluster, "pgaside.ini");
@@ -280,15 +271,15 @@ static void many_reloads_under_load_leave_nothing_behind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(new_sessions_begin_with_the_new_settings),
-		CASE(asides_of_a_session_go_where_it_went_itself),
-		CASE(a_cancel_goes_to_the_server_of_its_session),
-		CASE(a_cancel_goes_to_the_host_that_was_chosen),
-		CASE(a_reload_in_the_middle_of_an_aside_changes_nothing_for_it),
-		CASE(a_bad_file_is_reported_and_the_old_settings_stay),
-		CASE(what_cannot_change_is_named),
-		CASE(a_certificate_is_read_again),
-		CASE(many_reloads_under_load_leave_nothing_behind),
+		FRESH_TEST(new_sessions_begin_with_the_new_settings),
+		FRESH_TEST(asides_of_a_session_go_where_it_went_itself),
+		FRESH_TEST(a_cancel_goes_to_the_server_of_its_session),
+		FRESH_TEST(a_cancel_goes_to_the_host_that_was_chosen),
+		FRESH_TEST(a_reload_in_the_middle_of_an_aside_changes_nothing_for_it),
+		FRESH_TEST(a_bad_file_is_reported_and_the_old_settings_stay),
+		FRESH_TEST(what_cannot_change_is_named),
+		FRESH_TEST(a_certificate_is_read_again),
+		FRESH_TEST(many_reloads_under_load_leave_nothing_behind),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -22,15 +22,6 @@ static int start(void **state)
 	return fixture_start("--auth password");
 }
 
-static int prepare(void **state)
-{
-	(void)state;
-	fresh_table();
-	return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
-
 static const char *say(struct wire *w, const char *sql)
 {
 	wire_query(w, sql);
@@ -247,19 +238,19 @@ static void a_killed_pgaside_does_not_leave_its_build_running(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(sigterm_ends_idle_sessions_with_a_word),
-		CASE(sigterm_lets_a_transaction_finish),
-		CASE(sigterm_does_not_cut_off_who_is_between_two_transactions),
-		CASE(a_second_sigterm_does_not_renew_the_patience),
-		CASE(after_sigterm_nobody_gets_in),
-		CASE(a_transaction_has_no_longer_than_shutdown_timeout),
-		CASE(sigint_ends_everything_at_once),
-		CASE(sigint_behind_sigterm_ends_the_waiting),
-		CASE(sigterm_lets_an_aside_finish),
-		CASE(sigterm_lets_what_is_owed_finish),
-		CASE(an_aside_that_takes_too_long_is_cancelled_and_cleaned_up),
-		CASE(sigint_cancels_an_aside_and_cleans_up),
-		CASE(a_killed_pgaside_does_not_leave_its_build_running),
+		FRESH_TEST(sigterm_ends_idle_sessions_with_a_word),
+		FRESH_TEST(sigterm_lets_a_transaction_finish),
+		FRESH_TEST(sigterm_does_not_cut_off_who_is_between_two_transactions),
+		FRESH_TEST(a_second_sigterm_does_not_renew_the_patience),
+		FRESH_TEST(after_sigterm_nobody_gets_in),
+		FRESH_TEST(a_transaction_has_no_longer_than_shutdown_timeout),
+		FRESH_TEST(sigint_ends_everything_at_once),
+		FRESH_TEST(sigint_behind_sigterm_ends_the_waiting),
+		FRESH_TEST(sigterm_lets_an_aside_finish),
+		FRESH_TEST(sigterm_lets_what_is_owed_finish),
+		FRESH_TEST(an_aside_that_takes_too_long_is_cancelled_and_cleaned_up),
+		FRESH_TEST(sigint_cancels_an_aside_and_cleans_up),
+		FRESH_TEST(a_killed_pgaside_does_not_leave_its_build_running),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

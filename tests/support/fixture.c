@@ -200,3 +200,10 @@ int fixture_tidy(void **state)
 	}
 	return ok ? 0 : -1;
 }
+
+int fixture_fresh(void **state)
+{
+	(void)state;
+	fresh_table();
+	return 0;
+}

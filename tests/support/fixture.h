@@ -15,6 +15,8 @@ extern struct cluster cluster;
 extern struct proxy *proxy; /* in front of it, with two workers */
 
 #define TEST(name) cmocka_unit_test_teardown(name, fixture_tidy)
+/* The same, with fresh_table() before it. */
+#define FRESH_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_fresh, fixture_tidy)
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Starts both; `options` are cluster.sh's. For a group setup. */
@@ -26,6 +28,8 @@ int fixture_stop(void **state);
  * it has started is gone from the server soon, no INVALID index is left, and pgaside still runs.
  */
 int fixture_tidy(void **state);
+/* A test's setup: fresh_table(). */
+int fixture_fresh(void **state);
 /* libpq's URL of the cluster; `more` is appended ("?sslmode=disable"). In a static buffer. */
 const char *fixture_url(const char *more);
 /* A question to the server over a connection of the fixture's own, as superuser; as db_text(). */

@@ -20,7 +20,7 @@
 #include "message.h"
 #include "patience.h"
 
-#define MAX_WIRES 64
+#define MAX_WIRES 512
 #define QUEUE_LIMIT ((size_t)1 << 30)
 #define CANCEL_CODE 80877102u
 
