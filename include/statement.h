@@ -104,6 +104,9 @@ bool statement_is_aside(const struct statement *s);
 bool statement_is_control(const struct statement *s);
 /* The tag in PostgreSQL's CommandComplete: "CREATE INDEX"; NULL unless it is an aside statement. */
 const char *statement_command_tag(const struct statement *s);
+/* What PostgreSQL calls it when it refuses it in a transaction: "CREATE INDEX CONCURRENTLY"; NULL
+ * unless it is an aside statement. */
+const char *statement_name(const struct statement *s);
 /* The text of an aside statement with CONCURRENTLY blanked out: as long as before, so that error
  * positions stay true. */
 void statement_write_plain(struct bytes *out, const struct statement *s);

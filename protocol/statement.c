@@ -32,31 +32,24 @@ bool statement_is_control(const struct statement *s)
 	return s->kind >= STATEMENT_BEGIN;
 }
 
+/* The tag of its CommandComplete, and its name in the error that refuses it in a transaction. */
+static const struct {
+	const char *tag, *name;
+} words[] = {
+	[STATEMENT_CREATE_INDEX] = {"CREATE INDEX", "CREATE INDEX CONCURRENTLY"},
+	[STATEMENT_DROP_INDEX] = {"DROP INDEX", "DROP INDEX CONCURRENTLY"},
+	[STATEMENT_REINDEX] = {"REINDEX", "REINDEX CONCURRENTLY"},
+	[STATEMENT_DETACH_PARTITION] = {"ALTER TABLE", "ALTER TABLE ... DETACH CONCURRENTLY"},
+};
+
 const char *statement_command_tag(const struct statement *s)
 {
-	switch (s->kind) {
-	case STATEMENT_CREATE_INDEX:
-		return "CREATE INDEX";
-	case STATEMENT_DROP_INDEX:
-		return "DROP INDEX";
-	case STATEMENT_REINDEX:
-		return "REINDEX";
-	case STATEMENT_DETACH_PARTITION:
-		return "ALTER TABLE";
-	case STATEMENT_EMPTY:
-	case STATEMENT_OTHER:
-	case STATEMENT_BEGIN:
-	case STATEMENT_COMMIT:
-	case STATEMENT_ROLLBACK:
-	case STATEMENT_SAVEPOINT:
-	case STATEMENT_RELEASE:
-	case STATEMENT_ROLLBACK_TO:
-	case STATEMENT_PREPARE_TRANSACTION:
-	case STATEMENT_COMMIT_PREPARED:
-	case STATEMENT_ROLLBACK_PREPARED:
-		break;
-	}
-	return NULL;
+	return statement_is_aside(s) ? words[s->kind].tag : NULL;
+}
+
+const char *statement_name(const struct statement *s)
+{
+	return statement_is_aside(s) ? words[s->kind].name : NULL;
 }
 
 void statement_write_plain(struct bytes *out, const struct statement *s)

@@ -41,8 +41,8 @@ static void put_in_ledger(struct session *s)
 						: placement_policy(&g->facts)),
 		log_quote(quoted, sizeof(quoted), (const char *)g->unit.text.data,
 			(unsigned)g->unit.text.len));
-	snprintf(notice, sizeof(notice), "pgaside will run %s CONCURRENTLY right after COMMIT",
-		statement_command_tag(&g->unit));
+	snprintf(notice, sizeof(notice), "pgaside will run %s right after COMMIT",
+		statement_name(&g->unit));
 	gate_succeed(s, notice);
 }
 

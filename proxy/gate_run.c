@@ -248,9 +248,8 @@ static void succeed_now(struct session *s)
 	char text[160];
 
 	snprintf(text, sizeof(text),
-		"pgaside ran %s CONCURRENTLY on a connection of its own, outside of this "
-		"transaction",
-		statement_command_tag(&s->gate->unit));
+		"pgaside ran %s on a connection of its own, outside of this transaction",
+		statement_name(&s->gate->unit));
 	gate_succeed(s, s->gate->facts.status == 'T' ? text : NULL);
 }
 

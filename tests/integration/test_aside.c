@@ -48,6 +48,54 @@ static void an_index_is_made_while_the_transaction_waits(void **state)
 	assert_true(proxy_has_logged(proxy, "event=aside_end", "outcome=done"));
 }
 
+static char notice[256];
+
+static void keep_text(void *arg, const PGresult *r)
+{
+	(void)arg;
+	snprintf(notice, sizeof(notice), "%s", db_error_field(r, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+/* What PostgreSQL calls it when it refuses it: all in front of "cannot run inside ..". */
+static const char *name_of(const char *statement)
+{
+	static char name[256];
+	PGconn *conn = db_connect(cluster.port, "");
+	PGresult *r;
+
+	db_do(conn, "BEGIN");
+	r = db_query(conn, statement);
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "25001");
+	assert_int_equal(sscanf(db_error_field(r, PG_DIAG_MESSAGE_PRIMARY), "%255[^a-z]", name), 1);
+	PQclear(r);
+	db_close(conn);
+	return name;
+}
+
+static void a_notice_names_the_statement_as_postgresql_does(void **state)
+{
+	static const char *const texts[] = {
+		"CREATE INDEX CONCURRENTLY i ON t (id)",
+		"REINDEX TABLE CONCURRENTLY t",
+		"DROP INDEX CONCURRENTLY i",
+		"ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY",
+	};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(conn, "CREATE TABLE p (id int) PARTITION BY RANGE (id)");
+	db_do(conn, "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (2)");
+	PQsetNoticeReceiver(conn, keep_text, NULL);
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		notice[0] = '\0';
+		db_do(conn, "BEGIN");
+		db_do(conn, "%s", texts[i]);
+		db_do(conn, "COMMIT");
+		if (!strstr(notice, name_of(texts[i])))
+			fail_msg("%s: %s", texts[i], notice);
+	}
+}
+
 static void every_way_to_write_the_statement_is_understood(void **state)
 {
 	static const char *const texts[] = {
@@ -450,6 +498,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FRESH_TEST(an_index_is_made_while_the_transaction_waits),
+		FRESH_TEST(a_notice_names_the_statement_as_postgresql_does),
 		FRESH_TEST(every_way_to_write_the_statement_is_understood),
 		FRESH_TEST(an_index_without_a_name_gets_postgres_own),
 		FRESH_TEST(if_not_exists_says_what_postgres_says),
