@@ -381,9 +381,10 @@ static void a_statement_moves_with_a_copy_of_its_text(void **state)
 	static const char *const texts[] = {
 		"; create unique index concurrently if not exists i on only s.t (a)",
 		"reindex (verbose, concurrently on) table s.t",
-		"alter table s.t detach partition p "
-		"concurrently",
-		"reindex database concurrently d", "rollback to savepoint s"};
+		"alter table s.t detach partition p concurrently",
+		"reindex database concurrently d",
+		"rollback to savepoint s",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(texts); i++) {
