@@ -20,7 +20,7 @@
 
 static void ask(struct aside *a);
 
-bool aside_release(const struct aside *a, const char *pids)
+bool aside_release(struct worker *w, const char *pids)
 {
 	struct worker_message m = {.kind = WORKER_RELEASE_PORTAL, .fd = -1};
 	struct worker *owner;
@@ -32,8 +32,7 @@ bool aside_release(const struct aside *a, const char *pids)
 
 		if (end == at)
 			break;
-		if (registry_find_pid(
-			    a->worker->shared->registry, (uint32_t)pid, &owner, &m.session))
+		if (registry_find_pid(w->shared->registry, (uint32_t)pid, &owner, &m.session))
 			any = worker_post(owner, &m) || any;
 	}
 	return any;
@@ -49,7 +48,7 @@ static void on_answer(void *owner, const struct pq_result *r)
 	if (a->cancelled && a->job.mode != ASIDE_UNDO)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 	else if (r->ok && r->n_rows == 1 && timer_now_ms() < a->job.look_until_ms &&
-		 aside_release(a, pq_value(r, 0, 0)))
+		 aside_release(a->worker, pq_value(r, 0, 0)))
 		ask(a);
 	else
 		aside_run(a);

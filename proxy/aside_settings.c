@@ -63,28 +63,37 @@ static void put_setting(struct bytes *list, struct slice name, struct slice valu
 	bytes_put_u8(list, 0);
 }
 
-/* The value here, in the rows of SHOW ALL; NULL when the setting is not among them. */
-static const char *value_here(const struct pq_result *r, struct slice name)
+/* The value here, in the rows of SHOW ALL; NULL when the setting is not among them. Both sides have
+ * the same order, so the search begins where the last one ended. */
+static const char *value_here(const struct pq_result *r, struct slice name, int *next)
 {
-	for (int i = 0; i < r->n_rows; i++)
-		if (slice_is(name, pq_value(r, i, 0)))
-			return pq_value(r, i, 1);
+	for (int i = 0; i < r->n_rows; i++) {
+		int row = (*next + i) % r->n_rows;
+
+		if (slice_is(name, pq_value(r, row, 0))) {
+			*next = row + 1;
+			return pq_value(r, row, 1);
+		}
+	}
 	return NULL;
 }
 
-static void put_difference(struct aside *a, const struct pq_result *r, struct slice name)
+static void put_difference(struct aside *a, const struct pq_result *r, struct slice name,
+	struct slice wanted, int *next)
+{
+	const char *here = value_here(r, name, next);
+
+	if (!(here && slice_is(wanted, here)))
+		put_setting(&a->job.changes, name, wanted);
+}
+
+static void put_encoding(struct aside *a, const struct pq_result *r)
 {
 	struct slice wanted;
-	const char *here = value_here(r, name);
-	char copy[128];
+	int next = 0;
 
-	if (name.len >= sizeof(copy))
-		return;
-	memcpy(copy, name.data, name.len);
-	copy[name.len] = '\0';
-	if (aside_setting(bytes_view(&a->job.settings), copy, &wanted) &&
-		!(here && slice_is(wanted, here)))
-		put_setting(&a->job.changes, name, wanted);
+	if (aside_setting(bytes_view(&a->job.settings), "client_encoding", &wanted))
+		put_difference(a, r, slice_str("client_encoding"), wanted, &next);
 }
 
 /* Always: the role of a new connection may be another than its user, by ALTER ROLE .. SET role. */
@@ -111,11 +120,12 @@ static void compare(struct aside *a, const struct pq_result *r)
 	const struct config *config = &a->target.snapshot->config;
 	struct cursor c = cursor_over(bytes_view(&a->job.settings));
 	struct slice name, value;
+	int next = 0;
 
-	put_difference(a, r, slice_str("client_encoding"));
+	put_encoding(a, r);
 	while (next_setting(&c, &name, &value))
 		if (!is_one_of(skipped, name))
-			put_difference(a, r, name);
+			put_difference(a, r, name, value, &next);
 	put_timeout(a, "lock_timeout", config->aside_lock_timeout_ms);
 	put_timeout(a, "statement_timeout", config->aside_statement_timeout_ms);
 	/* The server itself notices when pgaside is gone, and ends the build. */

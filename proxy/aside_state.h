@@ -173,17 +173,7 @@ void aside_look(struct aside *a);
  * ready: the client waits, so its transaction does not get in the way meanwhile.
  */
 void aside_look_ahead(struct aside *a);
-/* Numbers of server processes that sit in a transaction with a snapshot; $2 is one that does not
- * count. */
-#define ASIDE_SNAPSHOTS_SQL                                                                  \
-	"SELECT pg_catalog.string_agg(s.pid::pg_catalog.text, ' ') "                         \
-	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
-	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
-	"AND s.pid <> $2::int"
-/* aside_release.c: asks those of them that are sessions here to let go of it; whether there are
- * any. */
-bool aside_release(const struct aside *a, const char *pids);
-/* The same in front of the statement. */
+/* aside_release.c: aside_release() in front of the statement. */
 void aside_release_and_run(struct aside *a);
 /* aside_run.c: the statement, its verification. */
 void aside_run(struct aside *a);

@@ -191,7 +191,7 @@ static void on_looked(void *owner, const struct pq_result *r)
 	if (r->ok && r->n_rows == 1) {
 		if (aside_oid(pq_value(r, 0, WATCH_INDEX)) != 0 && a->state == ASIDE_RUNNING)
 			a->job.building = aside_oid(pq_value(r, 0, WATCH_INDEX));
-		aside_release(a, pq_value(r, 0, WATCH_SNAPSHOTS));
+		aside_release(a->worker, pq_value(r, 0, WATCH_SNAPSHOTS));
 		if (is_true(pq_value(r, 0, WATCH_WAITS)))
 			tell_blocker(a, pq_value(r, 0, WATCH_BLOCKERS));
 		else

@@ -93,7 +93,9 @@ struct gate {
 	gate_fn after_preflight;
 
 	struct inquiry inquiry;
-	gate_fn then; /* after ASKING or KEEPING */
+	gate_fn then;		/* after ASKING or KEEPING */
+	char holders[512];	/* pids of those who hold a snapshot for nothing */
+	uint64_t look_until_ms; /* for these */
 	enum aside_result result;
 	struct aside *aside;	       /* owned until it has told its outcome */
 	struct settlement *settlement; /* owned until it is done */
@@ -126,6 +128,8 @@ void gate_begin(struct session *s);
 void gate_unit_done(struct session *s);
 /* gate_unit.c: sends the unit to the server as it is. */
 void gate_send_unit(struct session *s);
+/* gate_native.c: the same, when nobody is in its way any more for nothing. */
+void gate_send_native(struct session *s);
 /* gate_unit.c: the text of the unit, and how many characters of the client's text come before it.
  */
 struct slice gate_unit_text(const struct gate *g);

@@ -13,7 +13,6 @@
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
-#include "registry.h"
 #include "timer.h"
 
 struct slice gate_unit_text(const struct gate *g)
@@ -223,22 +222,6 @@ static bool is_guarded(const struct session *s)
 	       s->gate->portal_lost;
 }
 
-static void release_one(void *arg, struct worker *worker, uint64_t session)
-{
-	struct worker_message m = {.kind = WORKER_RELEASE_PORTAL, .fd = -1, .session = session};
-
-	if (session != ((struct session *)arg)->id)
-		worker_post(worker, &m);
-}
-
-/* Nobody watches this one, so nobody knows who holds a snapshot for nothing: see aside_release.c.
- */
-static void send_native(struct session *s)
-{
-	registry_each(s->worker->shared->registry, release_one, s);
-	gate_send_unit(s);
-}
-
 void gate_run_unit(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -259,7 +242,7 @@ void gate_run_unit(struct session *s)
 	else if (!statement_is_aside(&g->unit) && g->own_block && !g->block_open && status == 'I')
 		begin_block(s);
 	else if (statement_is_aside(&g->unit) && status == 'I')
-		send_native(s);
+		gate_send_native(s);
 	else
 		gate_send_unit(s);
 }

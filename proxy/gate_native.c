@@ -1,0 +1,73 @@
+/*
+ * gate_native.c - an aside statement outside of a transaction goes to the server as it is.
+ *
+ * Nobody watches it there, so whoever holds a snapshot for nothing must have let go of it before:
+ * see aside_release.c. That is asked only where this process has another session.
+ */
+#include <stdio.h>
+
+#include "gate_state.h"
+#include "registry.h"
+#include "timer.h"
+
+/* Then the statement goes, whoever is in its way. */
+#define LOOK_MS 100u
+
+static void ask(struct session *s);
+
+static void on_snapshots(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n >= 1)
+		snprintf(g->holders, sizeof(g->holders), "%.*s", (int)values[0].len,
+			values[0].data ? (const char *)values[0].data : "");
+}
+
+static void snapshots_known(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&
+		aside_release(s->worker, g->holders)) {
+		ask(s);
+		return;
+	}
+	/* Our Sync has ended what Bind began. */
+	g->portal_lost = g->extended;
+	gate_send_unit(s);
+}
+
+static void ask(struct session *s)
+{
+	static const char *const nobody[] = {NULL, "0"};
+	static const struct question q = {
+		.sql = "SELECT (" ASIDE_SNAPSHOTS_SQL "), $1::pg_catalog.text",
+		.values = nobody,
+		.n_values = 2};
+
+	s->gate->holders[0] = '\0';
+	gate_ask_server(s, on_snapshots, false, &q, 1, snapshots_known);
+}
+
+static void count(void *arg, struct worker *worker, uint64_t session)
+{
+	unsigned *n = arg;
+
+	(void)worker;
+	(void)session;
+	++*n;
+}
+
+void gate_send_native(struct session *s)
+{
+	unsigned n = 0;
+
+	registry_each(s->worker->shared->registry, count, &n);
+	s->gate->look_until_ms = timer_now_ms() + LOOK_MS;
+	if (n > 1)
+		ask(s);
+	else
+		gate_send_unit(s);
+}
