@@ -106,7 +106,8 @@ static void name_leftovers(struct aside *a)
 		return;
 	snprintf(hint, sizeof(hint),
 		"An INVALID index could not be dropped: its OID is %u. Find its name with SELECT "
-		"%u::regclass, and drop it with DROP INDEX CONCURRENTLY.",
+		"%u::regclass, and drop it with DROP INDEX CONCURRENTLY, if need be as a "
+		"superuser.",
 		a->job.leftovers[0], a->job.leftovers[0]);
 	add_hint(a, hint);
 }
@@ -364,8 +365,11 @@ static bool collect(struct aside *a, const struct pq_result *r)
 static void on_listed(void *owner, const struct pq_result *r);
 static void wait_and_list(struct aside *a);
 
-/* The table's indexes: OID, name, whether somebody else is building on it, valid. $2 is our own
- * backend: it may hold its lock for a moment longer. */
+/*
+ * The table's indexes: OID, name, whether somebody else is building on it, valid. $2 is our own
+ * backend: it may hold its lock for a moment longer. $3 is the table if its TOAST table may have
+ * been left one: dropped last, since that may be forbidden.
+ */
 static const char indexes_sql[] =
 	"SELECT i.indexrelid, c.relname, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' "
@@ -374,16 +378,20 @@ static const char indexes_sql[] =
 	"AND l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d "
 	"WHERE d.datname" EQ "pg_catalog.current_database())), i.indisvalid "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid "
-	"WHERE i.indrelid" EQ "$1::oid AND c.relkind" EQ "'i'";
+	"WHERE (i.indrelid" EQ "$1::oid OR i.indrelid" EQ "(SELECT o.reltoastrelid FROM "
+	"pg_catalog.pg_class o WHERE o.oid" EQ "$3::oid)) AND c.relkind" EQ "'i' "
+	"ORDER BY i.indrelid" EQ "$1::oid";
 
 static void list(struct aside *a)
 {
+	const struct statement *s = &a->job.statement;
+	bool toast_too = s->kind == STATEMENT_REINDEX && s->aside.target == STATEMENT_TARGET_TABLE;
 	char oid[16], pid[16];
-	const char *parameters[] = {oid, pid};
+	const char *parameters[] = {oid, pid, toast_too ? oid : "0"};
 
 	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
-	pq_query_params(a->aside, indexes_sql, parameters, 2, on_listed, a);
+	pq_query_params(a->aside, indexes_sql, parameters, 3, on_listed, a);
 }
 
 static void on_waited(void *owner, const struct pq_result *r)

@@ -15,7 +15,8 @@
 	"(SELECT pg_catalog.string_agg(i.indexrelid::text" CAT "CASE WHEN i.indisvalid THEN ':t' " \
 	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid" EQ "i.indexrelid AND "      \
 	"r.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT "r.oid::text)) THEN ':d' "                   \
-	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid)"
+	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid OR "           \
+	"i.indrelid" EQ "c.reltoastrelid)"
 
 #define COLUMNS                                                                             \
 	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "  \

@@ -46,8 +46,14 @@ static void on_renamed(void *owner, const struct pq_result *r)
 		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
 		"c "
 		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace "
-		"WHERE c.oid" EQ "$1::oid AND c.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT
-		"$1::text)",
+		"JOIN pg_catalog.pg_index i ON i.indexrelid" EQ "c.oid "
+		"JOIN pg_catalog.pg_class t ON t.oid" EQ "i.indrelid "
+		"WHERE c.oid" EQ "$1::oid AND (c.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT
+		"$1::text) OR (t.relkind" EQ "'t' AND NOT i.indisvalid AND NOT EXISTS (SELECT 1 "
+		"FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' AND l.granted AND "
+		"l.relation" EQ "i.indrelid AND l.mode" EQ "'ShareUpdateExclusiveLock' AND "
+		"l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname" EQ
+		"pg_catalog.current_database()))))",
 		parameters, 1, on_named, d);
 }
 
@@ -75,6 +81,7 @@ void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_
 		    "IF NOT %s AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i "
 		    "JOIN pg_catalog.pg_stat_activity a ON a.backend_xid = i.xmax "
 		    "WHERE i.indexrelid = %u) THEN RETURN; END IF; "
+		    "IF t.relkind = 't' THEN RETURN; END IF; "
 		    "IF EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c "
 		    "ON c.oid = i.indexrelid WHERE i.indexrelid = %u AND (%s OR NOT i.indisvalid) "
 		    "AND c.relname <> '" INDEX_DROP_PREFIX "%u' AND NOT EXISTS (SELECT 1 FROM "

@@ -119,7 +119,6 @@ static void on_rebuilt(void *owner, const struct pq_result *r)
 static void on_named(void *owner, const struct pq_result *r)
 {
 	struct indexes *x = owner;
-	bool drops = row_of(x)->toast;
 	char *sql;
 
 	if (!r->ok || r->n_rows == 0) {
@@ -128,17 +127,13 @@ static void on_named(void *owner, const struct pq_result *r)
 		go_on(x, r);
 		return;
 	}
-	if (asprintf(&sql, "%s INDEX CONCURRENTLY %s", drops ? "DROP" : "REINDEX",
-		    pq_value(r, 0, 0)) < 0)
+	if (asprintf(&sql, "REINDEX INDEX CONCURRENTLY %s", pq_value(r, 0, 0)) < 0)
 		sql = NULL;
-	pq_query(x->pq, sql ? sql : "", drops ? on_dropped : on_rebuilt, x);
+	pq_query(x->pq, sql ? sql : "", on_rebuilt, x);
 	free(sql);
 }
 
-/*
- * The name that the OID has now. The indexes of TOAST tables cannot be renamed, so they are dropped
- * by name, which no other index can have; PostgreSQL lets only INVALID ones go.
- */
+/* The name that the OID has now. */
 static void find_name(struct indexes *x)
 {
 	char oid[16];
@@ -170,7 +165,7 @@ static void repair_next(struct indexes *x)
 	}
 	row = row_of(x);
 	row->tried = true;
-	if (row->toast || (x->repair == REPAIR_REBUILD && row->origin == ORIGIN_BUILD))
+	if (!row->toast && x->repair == REPAIR_REBUILD && row->origin == ORIGIN_BUILD)
 		find_name(x);
 	else
 		index_drop(&x->drop, x->pq, row->oid, false, x->lock_timeout_ms, on_dropped, x);
