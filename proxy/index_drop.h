@@ -5,8 +5,8 @@
  * have repaired the leftover and built it anew. So the index is first given a name that only it can
  * have, under the lock that every build holds, and only if it is still what it was thought to be:
  * not one that a constraint has taken since. That of a TOAST table cannot be renamed: it is dropped
- * by its own name, which no other index can have. PostgreSQL lets only a superuser do that, and only
- * INVALID ones go.
+ * by its own name, which no other index can have. PostgreSQL lets only a superuser do that, and
+ * only INVALID ones go.
  */
 #ifndef PGASIDE_INDEX_DROP_H
 #define PGASIDE_INDEX_DROP_H
