@@ -61,7 +61,7 @@ INTEGRATION := $(call programs,integration,test_)
 REPLAY := $(call programs,fuzz,fuzz_)
 FUZZ := $(REPLAY:$(BUILD)/tests/fuzz/%=$(BUILD)/%)
 
-.PHONY: e2e-all install uninstall man deb package fuzz tsan tsan-suites valgrind versions chaos matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
+.PHONY: drivers e2e-all install uninstall man deb package fuzz tsan tsan-suites valgrind versions chaos matrix test-matrix help all deps unit oracle golden fuzz-build fuzz-replay lint tidy format clang everything check \
 	integration e2e asan asan-suites test demo bench bench-full clean
 .DEFAULT_GOAL := all
 
@@ -82,6 +82,7 @@ help:
 	@echo 'make fuzz          each fuzzer for FUZZ_SECONDS (5)'
 	@echo 'make valgrind      unit under memcheck'
 	@echo 'make tsan          what uses several workers, under ThreadSanitizer'
+	@echo 'make drivers       the test suites of Go drivers, directly and through pgaside'
 	@echo 'make versions      a part of integration with PostgreSQL 14, 16, 17 and 18 (npm)'
 	@echo 'make chaos         real tools migrate while everything around them is killed at random'
 	@echo 'make asan          unit, fuzz-replay and integration under ASan and UBSan'
@@ -283,6 +284,9 @@ versions: $(SPREAD) $(BUILD)/pgaside
 	@for bin in $$(tests/matrix/install-servers.sh); do \
 		PG_BIN=$$bin $(SUITE) versions/$$(expr $$bin : '.*postgres-\([0-9]*\)') $(SPREAD) || exit 1; done
 
+drivers: $(BUILD)/pgaside
+	@PGASIDE=$(BUILD)/pgaside BUILD=$(BUILD) tests/drivers/run
+
 chaos: $(BUILD)/pgaside
 	@PGASIDE=$(BUILD)/pgaside tests/chaos/run
 
@@ -297,7 +301,7 @@ test-matrix: $(BUILD)/pgaside
 		PGASIDE=$(BUILD)/pgaside tests/matrix/run --bin $$bin || exit 1; done
 
 # Each suite has its budget in minutes, on two processors: tests/README.md. One that is over fails.
-BUDGETS := everything:4 clang:4 check:6 package:4 integration:8 valgrind:3 fuzz:3 matrix:4 chaos:4 versions:6 \
+BUDGETS := everything:4 clang:4 check:6 package:4 integration:8 valgrind:3 fuzz:3 matrix:4 chaos:4 drivers:3 versions:6 \
 	asan:10 tsan:6 e2e:15
 budget = $(lastword $(subst :, ,$(filter $(1):%,$(BUDGETS))))
 within = $(subst @,$(1),timeout --foreground -k 30 $(call budget,$(1))m $(MAKE) @ || { status=$$?; \

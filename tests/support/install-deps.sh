@@ -12,7 +12,7 @@ test=(libcmocka-dev libpg-query-dev libprotobuf-c-dev clang clang-format clang-t
 	python3-alembic python3-asyncpg python3-django python3-peewee python3-pg8000 yoyo
 	ruby-activerecord ruby-pg ruby-sequel php-cli php-pgsql php-doctrine-dbal php-illuminate-database
 	libdbd-pg-perl sqitch golang-go golang-github-jackc-pgx-v4-dev golang-github-lib-pq-dev
-	golang-github-rubenv-sql-migrate-dev pgbouncer tmux
+	golang-github-jackc-pgmock-dev golang-github-rubenv-sql-migrate-dev pgbouncer tmux
 	debhelper lintian mandoc mmdebstrap yamllint python3-yaml
 	chromium python3-prometheus-client)
 bench=(pgbouncer haproxy strace valgrind python3)
