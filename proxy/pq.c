@@ -303,14 +303,16 @@ static void finish(struct pq *pq)
 	bytes_release(&body);
 }
 
+/* The last one, but an error stays, and rows are not forgotten for an end that comes twice. */
 static void keep_result(struct pq *pq, PGresult *r)
 {
-	if (pq->result && is_error(pq->result)) {
-		PQclear(r);
-		return;
-	}
-	PQclear(pq->result);
-	pq->result = r;
+	bool stays = pq->result &&
+		     (is_error(pq->result) || (PQresultStatus(pq->result) == PGRES_TUPLES_OK &&
+						      PQresultStatus(r) == PGRES_COMMAND_OK));
+
+	PQclear(stays ? r : pq->result);
+	if (!stays)
+		pq->result = r;
 }
 
 /* In these states libpq gives the same result for ever. */
