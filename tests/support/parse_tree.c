@@ -220,15 +220,21 @@ static bool same_create(const struct statement_aside *aside, const char *json)
 	       same_flag(json, ",\"if_not_exists\":true", aside->if_not_exists);
 }
 
-static bool same_drop(const struct statement_aside *aside, const char *json)
+static bool same_object(const char *json, struct slice text)
 {
 	struct sql_path path;
+
+	return sql_path_decode(text, utf8, &path) ? has_object(json, &path)
+						  : is_left_to_the_server(text);
+}
+
+static bool same_drop(const struct statement_aside *aside, const char *json)
+{
 	size_t n = 0;
 
 	for (const char *at = json; (at = strstr(at, "{\"List\":{\"items\":")); at++)
 		n++;
-	return n == aside->n_names && sql_path_decode(aside->index, utf8, &path) &&
-	       has_object(json, &path) &&
+	return n == aside->n_names && same_object(json, aside->index) &&
 	       same_flag(json, ",\"missing_ok\":true", aside->if_exists) &&
 	       same_flag(json, "\"behavior\":\"DROP_CASCADE\"", aside->cascade);
 }
