@@ -41,17 +41,37 @@ def percentile(values, part):
     return values[min(len(values) - 1, int(len(values) * part))]
 
 
+def measured(way, argv, warm, **more):
+    """Runs pgbench, and returns its output, how many transactions were done and how many processor seconds of
+    the proxy they took. With `warm` the first second does not count: log-ins, and the caches of new server
+    processes, which pgbouncer keeps from the round before."""
+    before, skipped = processor_seconds(way.pids), 0
+    with subprocess.Popen([*argv, *(["-P", "1"] if warm else [])], env=environment(way, **more), text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        errors = []
+        for line in run.stderr:
+            found = re.match(r"progress: [\d.]+ s, ([\d.]+) tps", line)
+            if not found:
+                errors.append(line)
+            elif not skipped:
+                before, skipped = processor_seconds(way.pids), float(found.group(1))
+        used = processor_seconds(way.pids) - before
+        out = run.stdout.read()
+    if run.returncode != 0:
+        raise Failed(f"{way.name}: {' '.join(argv)}: {''.join(errors)[-1000:]}")
+    return out, number(r"actually processed: (\d+)", out) - skipped, used
+
+
 def pgbench(way, mode, clients, seconds, directory, latency=False, sslmode="disable", options=()):
     """Transactions a second, microseconds of processor time each, and p50 and p99 in microseconds."""
     prefix = os.path.join(directory, "latency")
-    argv = ["pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds), *options]
+    warm = clients > 1
+    argv = ["pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds + warm), *options]
     if latency:
         argv += ["-l", "--log-prefix", prefix]
-    before = processor_seconds(way.pids)
-    out = command(way, argv, PGSSLMODE=sslmode)
-    used = processor_seconds(way.pids) - before
-    done = number(r"actually processed: (\d+)", out)
-    result = {"tps": number(r"tps = ([\d.]+)", out), "cpu_us": used / done * 1e6}
+    out, done, used = measured(way, argv, warm, PGSSLMODE=sslmode)
+    tps = done / seconds if warm else number(r"tps = ([\d.]+)", out)
+    result = {"tps": tps, "cpu_us": used / done * 1e6}
     if latency:
         times = []
         for path in glob.glob(prefix + ".*"):
