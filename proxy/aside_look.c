@@ -18,10 +18,13 @@
 	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid OR "           \
 	"i.indrelid" EQ "c.reltoastrelid)"
 
-#define COLUMNS                                                                             \
-	"SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid, "  \
-	"c.relkind, pg_catalog.quote_ident(s.nspname), pg_catalog.quote_ident(c.relname), " \
-	"pg_catalog.pg_has_role(c.relowner, 'USAGE'), "                                     \
+/* The columns of enum aside_lookup_column: those that tell which relation and which index. */
+#define FOUND "SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid "
+
+/* And the others, for which NAMES is joined. */
+#define PROPERTIES                                                                          \
+	", c.relkind, pg_catalog.quote_ident(s.nspname), "                                  \
+	"pg_catalog.quote_ident(c.relname), pg_catalog.pg_has_role(c.relowner, 'USAGE'), "  \
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                       \
 	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                     \
 	"CASE WHEN pg_catalog.current_setting('server_version_num')::int" GE "170000 THEN " \
@@ -31,26 +34,31 @@
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
 /* An index that is to be in the same schema. */
-#define FROM_TABLE                                                                                \
-	"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace " \
-	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace" EQ "c.relnamespace "                  \
-	"AND x.relname" EQ "$2::text LEFT JOIN pg_catalog.pg_namespace y ON y.oid" EQ             \
-	"x.relnamespace "                                                                         \
-	"LEFT JOIN pg_catalog.pg_index n ON n.indexrelid" EQ "x.oid WHERE "
+#define FROM_TABLE                                                                               \
+	"FROM pg_catalog.pg_class c "                                                            \
+	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace" EQ "c.relnamespace AND x.relname" EQ \
+	"$2::text LEFT JOIN pg_catalog.pg_index n ON n.indexrelid" EQ "x.oid "
 
 #define FROM_INDEX                                                                        \
 	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid" EQ "n.indrelid " \
-	"JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace "                    \
-	"JOIN pg_catalog.pg_class x ON x.oid" EQ "n.indexrelid "                          \
-	"JOIN pg_catalog.pg_namespace y ON y.oid" EQ                                      \
-	"x.relnamespace WHERE $2::text IS NOT NULL AND "
+	"JOIN pg_catalog.pg_class x ON x.oid" EQ "n.indexrelid AND $2::text IS NOT NULL "
 
-static const char table_sql[] = COLUMNS FROM_TABLE "c.oid" EQ "pg_catalog.to_regclass($1::text)";
-static const char index_sql[] =
-	COLUMNS FROM_INDEX "n.indexrelid" EQ "pg_catalog.to_regclass($1::text)";
-/* The same by OID. */
-static const char table_oid_sql[] = COLUMNS FROM_TABLE "c.oid" EQ "$1::oid";
-static const char index_oid_sql[] = COLUMNS FROM_INDEX "n.indexrelid" EQ "$1::oid";
+#define NAMES                                                          \
+	"JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace " \
+	"LEFT JOIN pg_catalog.pg_namespace y ON y.oid" EQ "x.relnamespace "
+
+#define TABLE "WHERE c.oid" EQ
+#define INDEX "WHERE n.indexrelid" EQ
+#define BY_NAME "pg_catalog.to_regclass($1::text)"
+#define BY_OID "$1::oid"
+
+static const char table_sql[] = FOUND PROPERTIES FROM_TABLE NAMES TABLE BY_NAME;
+static const char index_sql[] = FOUND PROPERTIES FROM_INDEX NAMES INDEX BY_NAME;
+static const char table_oid_sql[] = FOUND PROPERTIES FROM_TABLE NAMES TABLE BY_OID;
+static const char index_oid_sql[] = FOUND PROPERTIES FROM_INDEX NAMES INDEX BY_OID;
+/* A new connection knows nothing of the catalog, so each thing that is asked for costs it. */
+static const char table_found_sql[] = FOUND FROM_TABLE TABLE BY_NAME;
+static const char index_found_sql[] = FOUND FROM_INDEX INDEX BY_NAME;
 
 #define LOOKUP_INDEX_NAME \
 	LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */
@@ -519,5 +527,6 @@ void aside_look(struct aside *a)
 	}
 	parameters[0] = (const char *)bytes_view(&j->path).data;
 	parameters[1] = (const char *)bytes_view(&j->name).data;
-	pq_query_params(a->aside, aside_lookup_sql(&j->statement), parameters, 2, on_found, a);
+	pq_query_params(a->aside, names_an_index(&j->statement) ? index_found_sql : table_found_sql,
+		parameters, 2, on_found, a);
 }
