@@ -47,7 +47,8 @@ void aside_enter(struct aside *a, enum aside_state state)
 	a->state = state;
 	a->job.seen.state = states[state].name;
 	a->job.seen.aside_pid = a->aside_pid;
-	stats_aside_show(a->worker->shared->stats, &a->job.seen);
+	if (a->started)
+		stats_aside_show(a->worker->shared->stats, &a->job.seen);
 }
 
 static void init_job(struct aside_job *j)
@@ -65,7 +66,8 @@ static void release_job(struct aside *a)
 {
 	struct aside_job *j = &a->job;
 
-	stats_aside_gone(a->worker->shared->stats, j->seen.id);
+	if (a->started)
+		stats_aside_gone(a->worker->shared->stats, j->seen.id);
 	bytes_release(&j->text);
 	bytes_release(&j->path);
 	bytes_release(&j->name);
@@ -263,33 +265,41 @@ void aside_go(struct aside *a)
 	aside_look(a);
 }
 
+/* The aside connection is there, or it is known that it will not be, and so is the statement. */
+static void arrive(struct aside *a)
+{
+	if (a->aside_error.text[0])
+		fail_connect(a, &a->aside_error);
+	else if (a->cancelled)
+		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+	else
+		aside_settings_begin(a);
+}
+
 static void on_connected(void *owner, const struct err *e)
 {
 	struct aside *a = owner;
 
 	if (e && a->state == ASIDE_CONNECTING) {
-		fail_connect(a, e);
-		return;
-	}
-	if (e) {
+		a->aside_error = *e;
+	} else if (e) {
 		/* A connection to clean up with: the server may be restarting. */
 		timer_start(a->watch_timer, 1000);
 		return;
+	} else {
+		a->aside_up = true;
+		a->aside_pid = pq_backend_pid(a->aside);
+		pq_limit(a->aside, ASIDE_ANSWER_MS);
 	}
-	a->aside_up = true;
-	a->aside_pid = pq_backend_pid(a->aside);
-	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	if (a->state == ASIDE_CLEANING) {
 		aside_watch_start(a);
 		aside_clean_up_anew(a);
-	} else if (a->cancelled) {
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
-	} else {
-		aside_settings_begin(a);
+	} else if (a->started) {
+		arrive(a);
 	}
 }
 
-bool aside_open(struct aside *a)
+bool aside_reopen(struct aside *a)
 {
 	static const struct pq_events events = {.connected = on_connected, .notice = on_notice};
 
@@ -363,39 +373,69 @@ static void on_limit(void *arg)
 {
 	struct aside *a = arg;
 
-	/* The same timer is the pause before another try. */
-	if (a->state == ASIDE_CLEANING && !a->watching) {
+	/* The same timer begins with a connection that was there before the statement, and is the
+	 * pause before another try. */
+	if (a->state == ASIDE_CONNECTING)
+		arrive(a);
+	else if (a->state == ASIDE_CLEANING && !a->watching)
 		aside_settings_begin(a);
-		return;
-	}
-	aside_clean_up_is_late(a);
+	else
+		aside_clean_up_is_late(a);
 }
 
-struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,
-	uint64_t session, const struct aside_request *request, const struct aside_events *events,
-	void *owner)
+static void link_to_worker(struct aside *a)
+{
+	struct worker *w = a->worker;
+
+	a->next = w->asides;
+	a->link = &w->asides;
+	if (a->next)
+		a->next->link = &a->next;
+	w->asides = a;
+}
+
+struct aside *aside_open(struct worker *w, const struct target *target, uint64_t session)
 {
 	struct aside *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->worker = w;
-	a->events = *events;
-	a->owner = owner;
 	a->session = session;
-	a->server_pid = server_pid;
 	a->limit_timer = timer_new(w->base, on_limit, a);
-	if (!a->limit_timer || !target_copy(&a->target, target) || !take_request(a, request) ||
-		!aside_watch_open(a) || !aside_open(a)) {
+	if (!a->limit_timer || !target_copy(&a->target, target) || !aside_watch_open(a) ||
+		!aside_reopen(a)) {
 		free_aside(a);
 		return NULL;
 	}
-	a->next = w->asides;
-	a->link = &w->asides;
-	if (a->next)
-		a->next->link = &a->next;
-	w->asides = a;
+	link_to_worker(a);
 	return a;
+}
+
+void aside_discard(struct aside *a)
+{
+	if (!a)
+		return;
+	aside_enter(a, ASIDE_TOLD);
+	end(a);
+}
+
+bool aside_start(struct aside *a, int server_pid, const struct aside_request *request,
+	const struct aside_events *events, void *owner)
+{
+	a->events = *events;
+	a->owner = owner;
+	a->server_pid = server_pid;
+	a->started = true;
+	if (!take_request(a, request)) {
+		aside_discard(a);
+		return false;
+	}
+	if (a->aside_up || a->aside_error.text[0])
+		timer_start(a->limit_timer, 0);
+	if (a->watch_up && !pq_is_busy(a->watch))
+		aside_look_ahead(a);
+	return true;
 }
 
 bool aside_next(struct aside *a, const struct aside_request *request)

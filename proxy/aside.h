@@ -82,11 +82,16 @@ struct aside_events {
 	void (*done)(void *owner, const struct aside_outcome *outcome);
 };
 
-/* `server_pid` is the backend of the server connection; `session` is for the log. NULL without
- * memory. */
-struct aside *aside_start(struct worker *w, const struct target *target, int server_pid,
-	uint64_t session, const struct aside_request *request, const struct aside_events *events,
-	void *owner);
+/*
+ * Opens the connections for a statement that is still to be looked at. Either aside_start()
+ * follows, or aside_discard(). `session` is for the log. NULL without memory.
+ */
+struct aside *aside_open(struct worker *w, const struct target *target, uint64_t session);
+/* Nothing has come of it; it is gone. Takes NULL. */
+void aside_discard(struct aside *a);
+/* `server_pid` is the backend of the server connection. False without memory: it is gone. */
+bool aside_start(struct aside *a, int server_pid, const struct aside_request *request,
+	const struct aside_events *events, void *owner);
 /* From READY on. */
 void aside_go(struct aside *a);
 /*

@@ -111,6 +111,7 @@ struct aside {
 	struct aside *next, **link; /* the worker's asides */
 	struct worker *worker;	    /* borrowed */
 	enum aside_state state;
+	bool started; /* it has a statement */
 	struct aside_events events;
 	void *owner; /* borrowed; NULL when abandoned or told */
 	uint64_t session;
@@ -120,6 +121,7 @@ struct aside {
 	struct pq *aside; /* owned */
 	struct pq *watch; /* owned */
 	bool aside_up, watch_up;
+	struct err aside_error; /* why the aside connection could not be had before the start */
 	bool used;		/* the aside connection has had settings of a statement */
 	bool watch_tried;	/* it has stood once, or could not be had at all: */
 	struct err watch_error; /* then this says why */
@@ -154,7 +156,7 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 /* Tells, and goes on with another statement or ends. */
 void aside_finish(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
 /* Opens the aside connection (again). False without memory. */
-bool aside_open(struct aside *a);
+bool aside_reopen(struct aside *a);
 /* The watch connection stands for the first time, or cannot be had. */
 void aside_watch_came(struct aside *a);
 

@@ -270,7 +270,7 @@ static void look(void *arg)
 		if (a->aside_pid != 0)
 			a->lost_pid = a->aside_pid;
 		a->aside_pid = 0;
-		if (!aside_open(a))
+		if (!aside_reopen(a))
 			timer_start(a->watch_timer, RECONNECT_MS);
 		return;
 	}

@@ -45,6 +45,13 @@ static void show_owed(struct session *s)
 	s->gate->owes = s->ledger.owed != NULL;
 }
 
+/* The unit has not come to an aside. */
+static void discard_ahead(struct gate *g)
+{
+	aside_discard(g->ahead);
+	g->ahead = NULL;
+}
+
 void gate_enter(struct session *s, enum gate_state state)
 {
 	struct gate *g = s->gate;
@@ -55,6 +62,8 @@ void gate_enter(struct session *s, enum gate_state state)
 	log_event(LOG_LEVEL_DEBUG, "gate_state", "session=%llu from=%s to=%s",
 		(unsigned long long)s->id, states[g->state].name, states[state].name);
 	g->state = state;
+	if (state != GATE_ASKING && state != GATE_ASIDE)
+		discard_ahead(g);
 	if (state != GATE_OPEN)
 		return;
 	show_owed(s);
@@ -475,6 +484,7 @@ void gate_abandon(struct session *s)
 	timer_stop(g->undo_timer);
 	upstream_cancel(g->finding);
 	g->finding = NULL;
+	discard_ahead(g);
 	if (g->aside)
 		aside_abandon(g->aside);
 	if (g->settlement)

@@ -214,6 +214,7 @@ void gate_ask(struct session *s)
 
 	bytes_clear(&g->settings);
 	g->keep_alive_ms = 0;
+	gate_open_ahead(s);
 	/* A portal that an earlier SELECT has left open holds a snapshot: it goes, unless it is the
 	 * unit's own. */
 	gate_ask_server(s, on_setting, !g->extended || !g->unnamed, questions, 3, settings_known);

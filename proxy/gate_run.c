@@ -335,7 +335,10 @@ static void start_aside(struct session *s)
 		.condemned = ledger_has_condemned(&s->ledger, g->found.index) ? g->found.index : 0,
 	};
 
-	g->aside = aside_start(s->worker, &g->target, g->server_pid, s->id, &request, &events, s);
+	g->aside = g->ahead ? g->ahead : aside_open(s->worker, &g->target, s->id);
+	g->ahead = NULL;
+	if (g->aside && !aside_start(g->aside, g->server_pid, &request, &events, s))
+		g->aside = NULL;
 	if (!g->aside)
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 }
@@ -344,6 +347,21 @@ static bool set_target(struct session *s, const struct upstream_route *route)
 {
 	return target_init(&s->gate->target, s->snapshot, route, bytes_view(&s->startup),
 		bytes_view(&s->password));
+}
+
+static bool goes_where_the_session_went(const struct session *s)
+{
+	return s->snapshot->aside_upstream == &s->snapshot->upstream;
+}
+
+void gate_open_ahead(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->ahead)
+		return;
+	if (g->target.user || (goes_where_the_session_went(s) && set_target(s, &s->route)))
+		g->ahead = aside_open(s->worker, &g->target, s->id);
 }
 
 static void on_found(
@@ -372,7 +390,7 @@ static void find_target(struct session *s)
 
 	if (s->gate->target.user) {
 		start_aside(s);
-	} else if (sn->aside_upstream == &sn->upstream) {
+	} else if (goes_where_the_session_went(s)) {
 		if (set_target(s, &s->route))
 			start_aside(s);
 		else

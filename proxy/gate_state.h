@@ -97,6 +97,7 @@ struct gate {
 	char holders[512];	/* pids of those who hold a snapshot for nothing */
 	uint64_t look_until_ms; /* for these */
 	enum aside_result result;
+	struct aside *ahead;	       /* owned: opened while the server is still asked */
 	struct aside *aside;	       /* owned until it has told its outcome */
 	struct settlement *settlement; /* owned until it is done */
 	bool commit_sent;	       /* and not answered yet */
@@ -136,6 +137,8 @@ struct slice gate_unit_text(const struct gate *g);
 unsigned long gate_unit_offset(const struct gate *g);
 unsigned long gate_characters(struct slice text);
 
+/* gate_run.c: opens the connections that the unit will most likely need, if it is known where. */
+void gate_open_ahead(struct session *s);
 /* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
 /* gate_ask.c: takes over a row of the look-up. */

@@ -283,8 +283,9 @@ static bool start_aside(struct settlement *st, const struct aside_request *reque
 	static const struct aside_events events = {
 		.ready = on_ready, .notice = on_notice, .done = on_done};
 
-	st->aside = aside_start(
-		st->worker, &st->target, st->server_pid, st->session, request, &events, st);
+	st->aside = aside_open(st->worker, &st->target, st->session);
+	if (st->aside && !aside_start(st->aside, st->server_pid, request, &events, st))
+		st->aside = NULL;
 	return st->aside != NULL;
 }
 
