@@ -14,7 +14,7 @@
 
 #include "err.h"
 
-#define WORKER_BUFFER (64u * 1024u)
+#define WORKER_BUFFER (128u * 1024u)
 
 struct event_base;
 struct registry;
