@@ -40,13 +40,14 @@ void gate_finish(struct session *s)
 	struct gate *g = s->gate;
 	struct bytes ready;
 
+	/* Before the client hears of it: what others may see is to be true by then. */
+	gate_enter(s, GATE_OPEN);
 	if (!g->extended) {
 		bytes_init(&ready, 16);
 		message_put_ready(&ready, s->dialogue.status);
 		session_tell(s, &ready);
 		bytes_release(&ready);
 	}
-	gate_enter(s, GATE_OPEN);
 	relay_resume(s);
 }
 
