@@ -144,13 +144,16 @@ bool aside_setting(struct slice settings, const char *name, struct slice *value)
 bool aside_lookup_parameters(
 	const struct statement *s, struct sql_dialect d, struct bytes *path, struct bytes *name);
 
-/* Numbers of server processes that sit in a transaction with a snapshot; $2 is one that does not
- * count. */
-#define ASIDE_SNAPSHOTS_SQL                                                                  \
+/* The question which server processes sit in a transaction with a snapshot, but for that one: their
+ * numbers, in one row. */
+#define ASIDE_SNAPSHOTS_SQL(self)                                                            \
 	"SELECT pg_catalog.string_agg(s.pid::pg_catalog.text, ' ') "                         \
 	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
 	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
-	"AND s.pid <> $2::int"
+	"AND s.pid <> " self
+/* How long it is asked before a statement goes all the same, milliseconds: time enough for another
+ * worker. */
+#define ASIDE_RELEASE_MS 100u
 /* Asks those of them that are sessions here to let go of it; whether there are any. */
 bool aside_release(struct worker *w, const char *pids);
 

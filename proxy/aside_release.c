@@ -15,9 +15,6 @@
 #include "registry.h"
 #include "timer.h"
 
-/* Time enough for another worker; then the statement goes, whoever is in its way. */
-#define LOOK_MS 100u
-
 static void ask(struct aside *a);
 
 bool aside_release(struct worker *w, const char *pids)
@@ -57,16 +54,15 @@ static void on_answer(void *owner, const struct pq_result *r)
 static void ask(struct aside *a)
 {
 	char server_pid[16];
-	const char *parameters[] = {NULL, server_pid};
+	const char *parameters[] = {server_pid};
 
 	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
-	pq_query_params(a->watch, "SELECT (" ASIDE_SNAPSHOTS_SQL "), $1::pg_catalog.text",
-		parameters, 2, on_answer, a);
+	pq_query_params(a->watch, ASIDE_SNAPSHOTS_SQL("$1::int"), parameters, 1, on_answer, a);
 }
 
 void aside_release_and_run(struct aside *a)
 {
-	a->job.look_until_ms = timer_now_ms() + LOOK_MS;
+	a->job.look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
 	if (a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch))
 		ask(a);
 	else

@@ -24,6 +24,8 @@
  */
 #define LOST_MS 20000u
 
+#define SNAPSHOTS_SQL ASIDE_SNAPSHOTS_SQL("$2::int")
+
 /* One row; columns: see enum watch_column. */
 static const char watch_sql[] =
 	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
@@ -32,7 +34,7 @@ static const char watch_sql[] =
 	"SELECT w.own, w.waits, p.index_relid, w.who, w.at_work, p.phase, p.command, "
 	"p.lockers_total, "
 	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done, "
-	"(" ASIDE_SNAPSHOTS_SQL ") FROM "
+	"(" SNAPSHOTS_SQL ") FROM "
 	"(SELECT pg_catalog.bool_or(pid = $2::int) AS own, pg_catalog.count(*) > 0 AS waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
 	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "

@@ -1,5 +1,5 @@
 /*
- * catalog.h - operators for questions to the catalog, by their full names.
+ * catalog.h - pieces of questions to the catalog, and their operators by their full names.
  *
  * A schema that stands before pg_catalog in the search_path may have an operator of its own, which
  * would be called with the rights of whoever migrates. It is not called by what is written with
@@ -14,5 +14,12 @@
 #define GE " OPERATOR(pg_catalog.>=) "
 #define GT " OPERATOR(pg_catalog.>) "
 #define CAT " OPERATOR(pg_catalog.||) "
+
+/* Somebody holds the lock that every concurrent build holds on its table: that of pg_index i. */
+#define SOMEBODY_BUILDS                                                                            \
+	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' AND "        \
+	"l.granted AND l.relation" EQ "i.indrelid AND l.mode" EQ "'ShareUpdateExclusiveLock' AND " \
+	"l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname" EQ           \
+	"pg_catalog.current_database()))"
 
 #endif

@@ -10,9 +10,6 @@
 #include "registry.h"
 #include "timer.h"
 
-/* Then the statement goes, whoever is in its way. */
-#define LOOK_MS 100u
-
 static void ask(struct session *s);
 
 static void on_snapshots(void *owner, unsigned question, const struct slice *values, int n)
@@ -41,11 +38,8 @@ static void snapshots_known(struct session *s)
 
 static void ask(struct session *s)
 {
-	static const char *const nobody[] = {NULL, "0"};
 	static const struct question q = {
-		.sql = "SELECT (" ASIDE_SNAPSHOTS_SQL "), $1::pg_catalog.text",
-		.values = nobody,
-		.n_values = 2};
+		.sql = ASIDE_SNAPSHOTS_SQL("pg_catalog.pg_backend_pid()")};
 
 	s->gate->holders[0] = '\0';
 	gate_ask_server(s, on_snapshots, false, &q, 1, snapshots_known);
@@ -65,7 +59,7 @@ void gate_send_native(struct session *s)
 	unsigned n = 0;
 
 	registry_each(s->worker->shared->registry, count, &n);
-	s->gate->look_until_ms = timer_now_ms() + LOOK_MS;
+	s->gate->look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
 	if (n > 1)
 		ask(s);
 	else

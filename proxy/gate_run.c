@@ -354,13 +354,17 @@ static bool goes_where_the_session_went(const struct session *s)
 	return s->snapshot->aside_upstream == &s->snapshot->upstream;
 }
 
+/* False: it must be found out, or there is no memory. */
+static bool knows_target(struct session *s)
+{
+	return s->gate->target.user || (goes_where_the_session_went(s) && set_target(s, &s->route));
+}
+
 void gate_open_ahead(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (g->ahead)
-		return;
-	if (g->target.user || (goes_where_the_session_went(s) && set_target(s, &s->route)))
+	if (!g->ahead && knows_target(s))
 		g->ahead = aside_open(s->worker, &g->target, s->id);
 }
 
@@ -388,13 +392,10 @@ static void find_target(struct session *s)
 {
 	const struct snapshot *sn = s->snapshot;
 
-	if (s->gate->target.user) {
+	if (knows_target(s)) {
 		start_aside(s);
 	} else if (goes_where_the_session_went(s)) {
-		if (set_target(s, &s->route))
-			start_aside(s);
-		else
-			gate_fail(s, "53200", "out of memory", NULL, NULL);
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
 	} else {
 		s->gate->finding = upstream_connect(s->worker, sn->aside_upstream,
 			sn->config.server_connect_timeout_ms, on_found, s);

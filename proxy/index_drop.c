@@ -49,11 +49,8 @@ static void on_renamed(void *owner, const struct pq_result *r)
 		"JOIN pg_catalog.pg_index i ON i.indexrelid" EQ "c.oid "
 		"JOIN pg_catalog.pg_class t ON t.oid" EQ "i.indrelid "
 		"WHERE c.oid" EQ "$1::oid AND (c.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT
-		"$1::text) OR (t.relkind" EQ "'t' AND NOT i.indisvalid AND NOT EXISTS (SELECT 1 "
-		"FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' AND l.granted AND "
-		"l.relation" EQ "i.indrelid AND l.mode" EQ "'ShareUpdateExclusiveLock' AND "
-		"l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname" EQ
-		"pg_catalog.current_database()))))",
+		"$1::text) OR (t.relkind" EQ "'t' AND NOT i.indisvalid AND NOT " SOMEBODY_BUILDS
+		"))",
 		parameters, 1, on_named, d);
 }
 

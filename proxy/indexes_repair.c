@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog.h"
 #include "indexes_state.h"
 #include "message.h"
 
@@ -145,11 +146,7 @@ static void find_name(struct indexes *x)
 		"i "
 		"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
 		"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-		"WHERE i.indexrelid = $1::oid AND NOT i.indisvalid AND NOT EXISTS (SELECT 1 FROM "
-		"pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.relation = i.indrelid "
-		"AND l.granted AND l.mode = 'ShareUpdateExclusiveLock' AND l.database = (SELECT "
-		"d.oid "
-		"FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))",
+		"WHERE i.indexrelid = $1::oid AND NOT i.indisvalid AND NOT " SOMEBODY_BUILDS,
 		parameters, 1, on_named, x);
 }
 
