@@ -173,33 +173,6 @@ static void other_sessions_notice_nothing(void **state)
 	db_do(witness, "COMMIT");
 }
 
-/* The server has committed, but its answer is lost: what is owed must run all the same. */
-static void a_commit_whose_answer_is_lost_is_found_out(void **state)
-{
-	PGconn *conn = db_connect(proxy->port, "");
-
-	(void)state;
-	db_do(conn, "BEGIN");
-	db_do(conn, "SET LOCAL synchronous_commit = on");
-	db_do(conn, "INSERT INTO t VALUES (4711)");
-	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
-	/* Nobody will ever confirm the COMMIT. */
-	tell("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-	tell("SELECT pg_reload_conf()");
-	WAIT_FOR(ask_is("nobody", "SHOW synchronous_standby_names"));
-	db_send(conn, "COMMIT");
-	WAIT_FOR(ask_is("SyncRep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %d",
-		PQbackendPID(conn)));
-	tell("SELECT pg_terminate_backend(%d)", PQbackendPID(conn));
-	tell("ALTER SYSTEM RESET synchronous_standby_names");
-	tell("SELECT pg_reload_conf()");
-	assert_string_not_equal(db_outcome(conn), "00000");
-	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "1");
-	WAIT_FOR(ask_is("t", "SELECT indisvalid FROM pg_index WHERE indexrelid = "
-			     "to_regclass('i')"));
-	assert_true(proxy_has_logged(proxy, "event=outcome_found", "outcome=committed"));
-}
-
 /* The server process is lost while it is committing, and has not. */
 static void a_commit_that_did_not_happen_is_found_out(void **state)
 {
@@ -311,7 +284,6 @@ int main(void)
 		FRESH_TEST(without_its_watch_an_aside_goes_on),
 		FRESH_TEST(a_session_whose_server_process_is_terminated_ends),
 		FRESH_TEST(other_sessions_notice_nothing),
-		FRESH_TEST(a_commit_whose_answer_is_lost_is_found_out),
 		FRESH_TEST(a_commit_that_did_not_happen_is_found_out),
 		FRESH_TEST(an_owed_aside_whose_process_is_terminated_is_told_to_the_client),
 		FRESH_TEST(a_process_that_crashes_during_an_aside_leaves_no_trace),

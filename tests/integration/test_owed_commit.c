@@ -398,10 +398,12 @@ static void a_backend_that_is_lost_after_it_has_committed_owes_all(void **state)
 	WAIT_FOR(commit_waits_for("SyncRep"));
 	tell("ALTER SYSTEM RESET synchronous_standby_names");
 	tell("SELECT pg_terminate_backend(%d)", PQbackendPID(conn));
+	/* A backend that hears of it while it still waits would answer. */
 	assert_string_not_equal(db_outcome(conn), "00000");
 	tell("SELECT pg_reload_conf()");
 	assert_true(has_row(5000));
 	WAIT_FOR(strcmp(index_state("ix"), "t") == 0);
+	assert_true(proxy_has_logged(proxy, "event=outcome_found", "outcome=committed"));
 }
 
 /* Idle timeouts of the session count neither while it owes nor while that runs. */
