@@ -151,9 +151,11 @@ bool aside_lookup_parameters(
 	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
 	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
 	"AND s.pid <> " self
+/* What is asked between two of these questions, as a rest. */
+#define ASIDE_REST_SQL "SELECT pg_catalog.pg_sleep(0.002)"
 /* How long it is asked before a statement goes all the same, milliseconds: time enough for another
- * worker. */
-#define ASIDE_RELEASE_MS 100u
+ * worker, and for its server process, on a machine that is busy. */
+#define ASIDE_RELEASE_MS 1000u
 /* Asks those of them that are sessions here to let go of it; whether there are any. */
 bool aside_release(struct worker *w, const char *pids);
 

@@ -35,6 +35,19 @@ bool aside_release(struct worker *w, const char *pids)
 	return any;
 }
 
+static void on_rested(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (r->ok) {
+		ask(a);
+		return;
+	}
+	if (r->lost)
+		a->watch_up = false;
+	aside_run(a);
+}
+
 static void on_answer(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -46,7 +59,7 @@ static void on_answer(void *owner, const struct pq_result *r)
 		aside_fail(a, "57014", "canceling statement due to user request", NULL);
 	else if (r->ok && r->n_rows == 1 && timer_now_ms() < a->job.look_until_ms &&
 		 aside_release(a->worker, pq_value(r, 0, 0)))
-		ask(a);
+		pq_query(a->watch, ASIDE_REST_SQL, on_rested, a);
 	else
 		aside_run(a);
 }

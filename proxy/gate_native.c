@@ -5,13 +5,15 @@
  * see aside_release.c. That is asked only where this process has another session.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "gate_state.h"
 #include "registry.h"
 #include "timer.h"
 
-static void ask(struct session *s);
+static void ask(struct session *s, bool again);
 
+/* A rest has an empty answer, and the snapshots are asked for behind it. */
 static void on_snapshots(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
@@ -26,9 +28,13 @@ static void snapshots_known(struct session *s)
 {
 	struct gate *g = s->gate;
 
+	if (strcmp(g->inquiry.sqlstate, "57014") == 0) {
+		gate_refuse_with(s, bytes_view(&g->inquiry.error)); /* the client has cancelled */
+		return;
+	}
 	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&
 		aside_release(s->worker, g->holders)) {
-		ask(s);
+		ask(s, true);
 		return;
 	}
 	/* Our Sync has ended what Bind began. */
@@ -36,13 +42,14 @@ static void snapshots_known(struct session *s)
 	gate_send_unit(s);
 }
 
-static void ask(struct session *s)
+static void ask(struct session *s, bool again)
 {
-	static const struct question q = {
-		.sql = ASIDE_SNAPSHOTS_SQL("pg_catalog.pg_backend_pid()")};
+	static const struct question questions[] = {{.sql = ASIDE_REST_SQL},
+		{.sql = ASIDE_SNAPSHOTS_SQL("pg_catalog.pg_backend_pid()")}};
+	unsigned first = again ? 0 : 1;
 
 	s->gate->holders[0] = '\0';
-	gate_ask_server(s, on_snapshots, false, &q, 1, snapshots_known);
+	gate_ask_server(s, on_snapshots, false, questions + first, 2 - first, snapshots_known);
 }
 
 static void count(void *arg, struct worker *worker, uint64_t session)
@@ -61,7 +68,7 @@ void gate_send_native(struct session *s)
 	registry_each(s->worker->shared->registry, count, &n);
 	s->gate->look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
 	if (n > 1)
-		ask(s);
+		ask(s, false);
 	else
 		gate_send_unit(s);
 }

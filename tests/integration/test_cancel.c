@@ -19,17 +19,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static void cancel(PGconn *conn)
-{
-	PGcancel *c = PQgetCancel(conn);
-	char error[256];
-
-	assert_non_null(c);
-	if (!PQcancel(c, error, sizeof(error)))
-		fail_msg("%s", error);
-	PQfreeCancel(c);
-}
-
 static bool waits_in(PGconn *conn, const char *event)
 {
 	return ask_is("1",
@@ -45,7 +34,7 @@ static void an_ordinary_query_is_cancelled_at_the_server(void **state)
 	db_do(conn, "BEGIN");
 	db_send(conn, "SELECT pg_sleep(60)");
 	WAIT_FOR(waits_in(conn, "PgSleep"));
-	cancel(conn);
+	db_cancel(conn);
 	assert_string_equal(db_outcome(conn), "57014");
 	assert_int_equal(db_status(conn), 'E');
 	db_do(conn, "ROLLBACK");
@@ -62,7 +51,7 @@ static void an_aside_is_cancelled_and_leaves_nothing(void **state)
 	db_do(conn, "CREATE TABLE journal ()");
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
 	WAIT_FOR(build_is_held());
-	cancel(conn);
+	db_cancel(conn);
 	r = db_result(conn);
 	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "57014");
 	assert_string_equal(db_error_field(r, PG_DIAG_MESSAGE_PRIMARY),
@@ -90,7 +79,7 @@ static void an_aside_that_waits_for_a_lock_is_cancelled(void **state)
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE "
 			     "'pgaside/%%' AND wait_event_type = 'Lock'"));
-	cancel(conn);
+	db_cancel(conn);
 	assert_string_equal(db_outcome(conn), "57014");
 	db_do(conn, "ROLLBACK");
 }
@@ -107,7 +96,7 @@ static void what_is_owed_is_cancelled_after_commit(void **state)
 	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
 	db_send(conn, "COMMIT");
 	WAIT_FOR(build_is_held());
-	cancel(conn);
+	db_cancel(conn);
 	r = db_result(conn);
 	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "57014");
 	assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_DETAIL), "COMMITTED"));
@@ -166,9 +155,9 @@ static void a_cancel_that_comes_too_late_hits_nobody(void **state)
 	for (int i = 0; i < 10; i++) {
 		db_do(conn, "BEGIN");
 		db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
-		cancel(conn);
+		db_cancel(conn);
 		db_do(conn, "ROLLBACK");
-		cancel(conn);
+		db_cancel(conn);
 	}
 	/* The last one may still be on its way. */
 	db_send(conn, "SELECT 1");
@@ -193,7 +182,7 @@ static void a_cancel_at_any_moment_is_heard_or_comes_too_late(void **state)
 		db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
 		while (!db_has_answer(conn) && patience_left(&p))
 			continue;
-		cancel(conn);
+		db_cancel(conn);
 		outcome = db_outcome(conn);
 		if (strcmp(outcome, "00000") == 0)
 			done++;

@@ -242,7 +242,7 @@ static void a_client_that_does_not_log_in_is_ended(void **state)
 	struct wire *silent, *half, *asked;
 
 	(void)state;
-	p = proxy_start(fixture_url(""), "--client-login-timeout", "300ms", NULL);
+	p = proxy_start(fixture_url(""), "--client-login-timeout", "1s", NULL);
 	silent = wire_open(p->port);
 	half = wire_open(p->port);
 	wire_raw(half, "\0\0\0", 3);

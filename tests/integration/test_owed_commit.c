@@ -281,16 +281,13 @@ static void what_is_owed_can_be_cancelled(void **state)
 	struct proxy *p = proxy_start(fixture_url(""), "--cleanup-timeout", "100ms", NULL);
 	PGconn *conn = db_connect(p->port, "");
 	PGconn *other = writer();
-	PGcancel *cancel = PQgetCancel(conn);
-	char error[256];
 
 	(void)state;
 	owe(conn);
 	db_send(conn, "COMMIT");
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_progress_create_index WHERE command "
 			     "LIKE '%%CONCURRENTLY'"));
-	assert_int_equal(PQcancel(cancel, error, sizeof(error)), 1);
-	PQfreeCancel(cancel);
+	db_cancel(conn);
 	assert_string_equal(db_outcome(conn), "57014");
 	assert_int_equal(db_status(conn), 'I');
 	assert_true(has_row(5000));

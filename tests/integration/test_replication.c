@@ -131,14 +131,11 @@ static void a_replication_connection_can_be_cancelled(void **state)
 {
 	PGconn *conn =
 		db_connect(proxy->port, "user=postgres password=postgres replication=database");
-	PGcancel *c = PQgetCancel(conn);
-	char error[256];
 
 	(void)state;
 	db_send(conn, "SELECT pg_sleep(60)");
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"));
-	assert_true(PQcancel(c, error, sizeof(error)));
-	PQfreeCancel(c);
+	db_cancel(conn);
 	assert_string_equal(db_outcome(conn), "57014");
 }
 

@@ -3,6 +3,7 @@
  * that no server can see. Each of these ends within seconds, and nobody else is kept waiting.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -295,13 +296,36 @@ static void a_lock_on_a_second_connection(void **state)
 	db_do(lock, "COMMIT");
 }
 
-/* One that has more rows to give is its client's: it is waited for. */
-static void a_portal_with_rows_left_is_kept(void **state)
+/* On a machine that is busy the other server process may need its time to let go. */
+static void a_lock_on_a_second_connection_that_is_slow(void **state)
 {
-	struct wire *reader = wire_login(proxy->port, NULL);
+	PGconn *lock = db_connect(proxy->port, "");
 	PGconn *conn = db_connect(proxy->port, "");
 
 	(void)state;
+	db_do(lock, "BEGIN");
+	for (int in_transaction = 0; in_transaction <= 1; in_transaction++) {
+		leaves_a_portal(lock);
+		if (in_transaction)
+			db_do(conn, "BEGIN");
+		assert_int_equal(kill((pid_t)PQbackendPID(lock), SIGSTOP), 0);
+		db_send(conn, "CREATE INDEX CONCURRENTLY ix_%d ON t (id)", in_transaction);
+		for (struct patience p = patience_of(300); patience_left(&p);)
+			assert_false(db_has_answer(conn));
+		assert_int_equal(kill((pid_t)PQbackendPID(lock), SIGCONT), 0);
+		assert_string_equal(db_outcome(conn), "00000");
+	}
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix_0"), "t");
+	assert_string_equal(index_state("ix_1"), "t");
+	db_do(lock, "COMMIT");
+}
+
+/* A portal with a row left to give. */
+static struct wire *half_read(void)
+{
+	struct wire *reader = wire_login(proxy->port, NULL);
+
 	wire_query(reader, "BEGIN");
 	wire_parse(reader, "", "SELECT generate_series(1, 2)");
 	wire_bind(reader, "", "", 0);
@@ -309,6 +333,16 @@ static void a_portal_with_rows_left_is_kept(void **state)
 	wire_sync(reader);
 	wire_send(reader);
 	wire_answers(reader, 2);
+	return reader;
+}
+
+/* One that has more rows to give is its client's: it is waited for. */
+static void a_portal_with_rows_left_is_kept(void **state)
+{
+	struct wire *reader = half_read();
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
 	db_do(conn, "BEGIN");
 	db_send(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
 	WAIT_FOR(builds());
@@ -321,6 +355,24 @@ static void a_portal_with_rows_left_is_kept(void **state)
 	assert_string_equal(wire_answers(reader, 2), "D(2) C(SELECT 1) Z:T C(COMMIT) Z:I");
 	assert_string_equal(db_outcome(conn), "00000");
 	db_do(conn, "COMMIT");
+}
+
+/* Outside of a transaction, too, and while it is still hoped that somebody lets go. */
+static void a_cancel_before_the_statement_has_begun_is_heard(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	half_read();
+	db_send(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	WAIT_FOR(ask_is("1",
+		"SELECT count(*) FROM pg_stat_activity WHERE query LIKE "
+		"'%%pg_sleep%%' AND pid = %d",
+		PQbackendPID(conn)));
+	db_cancel(conn);
+	assert_string_equal(db_outcome(conn), "57014");
+	assert_string_equal(index_state("ix"), "");
+	db_do(conn, "SELECT 1");
 }
 
 int main(void)
@@ -337,7 +389,9 @@ int main(void)
 		CASE(an_altered_table_is_not_kept_from_others),
 		CASE(a_writer_is_waited_for),
 		CASE(a_lock_on_a_second_connection),
+		CASE(a_lock_on_a_second_connection_that_is_slow),
 		CASE(a_portal_with_rows_left_is_kept),
+		CASE(a_cancel_before_the_statement_has_begun_is_heard),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

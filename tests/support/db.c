@@ -231,6 +231,17 @@ void db_send(PGconn *conn, const char *format, ...)
 		fail_msg("%s: %s", sql, PQerrorMessage(conn));
 }
 
+void db_cancel(PGconn *conn)
+{
+	PGcancel *cancel = PQgetCancel(conn);
+	char error[256];
+
+	assert_non_null(cancel);
+	if (!PQcancel(cancel, error, sizeof(error)))
+		fail_msg("%s", error);
+	PQfreeCancel(cancel);
+}
+
 const char *db_outcome(PGconn *conn)
 {
 	static char state[6];

@@ -32,6 +32,8 @@ void db_fail(PGconn *conn, const char *sqlstate, const char *format, ...)
 const char *db_text(PGconn *conn, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends text without waiting. */
 void db_send(PGconn *conn, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A CancelRequest for what was sent. */
+void db_cancel(PGconn *conn);
 /* Takes what was sent: its SQLSTATE, "00000" for success, "gone" when the connection was lost. */
 const char *db_outcome(PGconn *conn);
 /* Whether the answer to what was sent is there. */
