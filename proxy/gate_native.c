@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "gate_state.h"
-#include "registry.h"
 #include "timer.h"
+#include "worker.h"
 
 static void ask(struct session *s, bool again);
 
@@ -52,22 +52,10 @@ static void ask(struct session *s, bool again)
 	gate_ask_server(s, on_snapshots, false, questions + first, 2 - first, snapshots_known);
 }
 
-static void count(void *arg, struct worker *worker, uint64_t session)
-{
-	unsigned *n = arg;
-
-	(void)worker;
-	(void)session;
-	++*n;
-}
-
 void gate_send_native(struct session *s)
 {
-	unsigned n = 0;
-
-	registry_each(s->worker->shared->registry, count, &n);
 	s->gate->look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
-	if (n > 1)
+	if (atomic_load(&s->worker->shared->clients) > 1)
 		ask(s, false);
 	else
 		gate_send_unit(s);

@@ -139,13 +139,3 @@ bool registry_find_pid(struct registry *r, uint32_t pid, struct worker **worker,
 {
 	return find(r, pid, NULL, worker, session, NULL);
 }
-
-void registry_each(struct registry *r,
-	void (*fn)(void *arg, struct worker *worker, uint64_t session), void *arg)
-{
-	pthread_mutex_lock(&r->lock);
-	for (unsigned i = 0; i < BUCKETS; i++)
-		for (struct entry *e = r->buckets[i]; e; e = e->next)
-			fn(arg, e->worker, e->session);
-	pthread_mutex_unlock(&r->lock);
-}

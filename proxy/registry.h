@@ -37,8 +37,5 @@ bool registry_find(struct registry *r, const struct backend_key *key, struct wor
 	uint64_t *session, struct registry_server *server);
 /* A session whose server process has this number; false: none here. */
 bool registry_find_pid(struct registry *r, uint32_t pid, struct worker **worker, uint64_t *session);
-/* Calls `fn` for each session; it must not call the registry. */
-void registry_each(struct registry *r,
-	void (*fn)(void *arg, struct worker *worker, uint64_t session), void *arg);
 
 #endif
