@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gate_state.h"
 #include "log.h"
@@ -130,6 +131,11 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 		gate_note_lookup(&g->found, values);
 }
 
+bool gate_was_cancelled(const struct gate *g)
+{
+	return g->inquiry.failed && strcmp(g->inquiry.sqlstate, "57014") == 0;
+}
+
 /* The transaction has failed by our question, and the client is told of that. */
 static bool inquiry_failed(struct session *s)
 {
@@ -138,7 +144,10 @@ static bool inquiry_failed(struct session *s)
 	if (!g->inquiry.failed)
 		return false;
 	if (g->facts.status != 'T') {
-		gate_send_unit(s); /* nothing has come of it */
+		if (gate_was_cancelled(g))
+			gate_refuse_with(s, bytes_view(&g->inquiry.error));
+		else
+			gate_send_unit(s); /* nothing has come of it */
 		return true;
 	}
 	log_event(LOG_LEVEL_WARNING, "inquiry_failed", "session=%llu sqlstate=%s",

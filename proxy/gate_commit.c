@@ -213,25 +213,6 @@ static void send_commit(struct session *s)
 	gate_send_unit(s);
 }
 
-static void on_xid(void *owner, unsigned question, const struct slice *values, int n)
-{
-	struct gate *g = owner;
-
-	(void)question;
-	if (n == 3)
-		settle_set_xid(g->settlement, values[0], values[1], values[2]);
-}
-
-static void ask_xid(struct session *s)
-{
-	static const struct question xid = {
-		.sql = "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "
-		       "pg_catalog.pg_current_wal_insert_lsn(), c.checkpoint_lsn "
-		       "FROM pg_catalog.pg_control_checkpoint() c"};
-
-	gate_ask_server(s, on_xid, false, &xid, 1, send_commit);
-}
-
 /* The answer to the ROLLBACK that went in COMMIT's place has come: the client gets the reason. */
 static void given_up(struct session *s)
 {
@@ -249,21 +230,60 @@ static void given_up(struct session *s)
 	undo(s); /* forgets the error: it was told */
 }
 
+/* The transaction is rolled back, and the client gets the error that is kept in COMMIT's place. */
+static void give_up(struct session *s)
+{
+	static const struct question rollback = {.sql = "ROLLBACK"};
+
+	gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+}
+
+static void on_xid(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n == 3)
+		settle_set_xid(g->settlement, values[0], values[1], values[2]);
+}
+
+/* A question that has failed, cancelled by the client as its COMMIT, has ended the transaction, and
+ * COMMIT would be answered as if nothing were wrong. */
+static void xid_known(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!g->inquiry.failed) {
+		send_commit(s);
+		return;
+	}
+	bytes_clear(&g->error);
+	error_put_explained(&g->error, bytes_view(&g->inquiry.error),
+		"The transaction is rolled back.", slice_of(NULL, 0));
+	give_up(s);
+}
+
+static void ask_xid(struct session *s)
+{
+	static const struct question xid = {
+		.sql = "SELECT pg_catalog.pg_current_xact_id_if_assigned(), "
+		       "pg_catalog.pg_current_wal_insert_lsn(), c.checkpoint_lsn "
+		       "FROM pg_catalog.pg_control_checkpoint() c"};
+
+	gate_ask_server(s, on_xid, false, &xid, 1, xid_known);
+}
+
 /* The connections stand, or do not. */
 static void prepared(struct session *s)
 {
-	static const struct question rollback = {.sql = "ROLLBACK"};
-	struct gate *g = s->gate;
-
-	if (bytes_length(&g->error) == 0)
+	if (bytes_length(&s->gate->error) == 0)
 		ask_xid(s);
 	else
-		gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+		give_up(s);
 }
 
 static void looked_at(struct session *s)
 {
-	static const struct question rollback = {.sql = "ROLLBACK"};
 	bool refused = bytes_length(&s->gate->error) > 0;
 	bool owes;
 
@@ -275,7 +295,7 @@ static void looked_at(struct session *s)
 	if (!start_settlement(s))
 		refuse(s, "53200", "out of memory");
 	else if (refused)
-		gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+		give_up(s);
 	else if (owes)
 		wait_in(s, GATE_PREPARING);
 	else

@@ -5,7 +5,6 @@
  * see aside_release.c. That is asked only where this process has another session.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "gate_state.h"
 #include "timer.h"
@@ -28,8 +27,8 @@ static void snapshots_known(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (strcmp(g->inquiry.sqlstate, "57014") == 0) {
-		gate_refuse_with(s, bytes_view(&g->inquiry.error)); /* the client has cancelled */
+	if (gate_was_cancelled(g)) {
+		gate_refuse_with(s, bytes_view(&g->inquiry.error));
 		return;
 	}
 	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&

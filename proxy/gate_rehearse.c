@@ -62,7 +62,7 @@ static void restored(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (g->inquiry.failed) {
+	if (g->inquiry.failed && g->rehearsal != REHEARSAL_FAILED) {
 		/* Not even that: the transaction is lost, and its next statement says so. */
 		bytes_clear(&g->error);
 		bytes_put_slice(&g->error, bytes_view(&g->inquiry.error));
@@ -79,7 +79,7 @@ static void on_ended(struct session *s)
 
 	if (!g->inquiry.failed) {
 		g->rehearsal = REHEARSAL_WORKED;
-	} else if (g->inquiry.question == QUESTION_INDEX) {
+	} else if (g->inquiry.question == QUESTION_INDEX || gate_was_cancelled(g)) {
 		keep_error(g);
 		g->rehearsal = REHEARSAL_FAILED;
 	} else {

@@ -141,6 +141,8 @@ unsigned long gate_characters(struct slice text);
 void gate_open_ahead(struct session *s);
 /* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
+/* gate_ask.c: a question has met the client's cancel request, or its statement_timeout. */
+bool gate_was_cancelled(const struct gate *g);
 /* gate_ask.c: takes over a row of the look-up. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_owe.c: puts the statement into the ledger, if it would work. */

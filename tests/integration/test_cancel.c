@@ -200,6 +200,42 @@ static void a_cancel_at_any_moment_is_heard_or_comes_too_late(void **state)
 	assert_true(cancelled > 0);
 }
 
+/* A cancelled COMMIT is an error, as it is without us, and one that is answered has committed. */
+static void a_cancel_at_any_moment_of_commit_is_heard_or_comes_too_late(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *killer = db_super(cluster.port);
+	int cancelled = 0, done = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		PGresult *r;
+		bool ok;
+
+		db_do(conn, "BEGIN");
+		if (i % 2)
+			db_do(conn, "UPDATE t SET v = v WHERE id = 1");
+		db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+		/* Faster than a CancelRequest, and as often as it goes. */
+		db_send(killer,
+			"DO $$BEGIN FOR i IN 1..%d LOOP PERFORM pg_sleep(0.0002); "
+			"PERFORM pg_cancel_backend(%d); END LOOP; END$$",
+			i % 20, PQbackendPID(conn));
+		db_send(conn, "COMMIT");
+		r = db_result(conn);
+		ok = PQresultStatus(r) == PGRES_COMMAND_OK;
+		assert_string_equal(ok ? PQcmdStatus(r) : db_error_field(r, PG_DIAG_SQLSTATE),
+			ok ? "COMMIT" : "57014");
+		PQclear(r);
+		assert_int_equal(db_status(conn), 'I');
+		assert_string_equal(db_outcome(killer), "00000");
+		assert_string_equal(index_state("i"), ok ? "t" : "");
+		*(ok ? &done : &cancelled) += 1;
+		tell("DROP INDEX IF EXISTS i");
+	}
+	print_message("%d cancelled, %d done\n", cancelled, done);
+	assert_true(cancelled > 0);
+}
+
 /* Somebody cancels whatever asides do, at any moment: in their settings, their questions, their
  * clean-up. What the client is told is true all the same, and nothing is left. */
 static void cancels_from_elsewhere_at_any_moment_leave_nothing(void **state)
@@ -282,6 +318,7 @@ int main(void)
 		FRESH_TEST(a_cancel_for_another_process_reaches_the_server),
 		FRESH_TEST(a_cancel_that_comes_too_late_hits_nobody),
 		FRESH_TEST(a_cancel_at_any_moment_is_heard_or_comes_too_late),
+		FRESH_TEST(a_cancel_at_any_moment_of_commit_is_heard_or_comes_too_late),
 		FRESH_TEST(cancels_from_elsewhere_at_any_moment_leave_nothing),
 		FRESH_TEST(a_flood_of_cancels_disturbs_nobody),
 	};

@@ -403,6 +403,30 @@ static void a_backend_that_is_lost_after_it_has_committed_owes_all(void **state)
 	assert_true(proxy_has_logged(proxy, "event=outcome_found", "outcome=committed"));
 }
 
+/* What is asked before COMMIT fails: the transaction is lost, and COMMIT must not be answered as if
+ * nothing were wrong. */
+static void a_commit_that_cannot_be_prepared_says_so(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+	PGresult *r;
+
+	(void)state;
+	tell("REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC");
+	for (int extended = 0; extended <= 1; extended++) {
+		owe(conn);
+		r = extended ? PQexecParams(conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0)
+			     : db_query(conn, "COMMIT");
+		assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "42501");
+		assert_string_equal(db_error_field(r, PG_DIAG_MESSAGE_DETAIL),
+			"The transaction is rolled back.");
+		PQclear(r);
+		assert_int_equal(db_status(conn), 'I');
+		assert_false(has_row(5000));
+		assert_string_equal(index_state("ix"), "");
+	}
+	tell("GRANT EXECUTE ON FUNCTION pg_control_checkpoint() TO PUBLIC");
+}
+
 /* Idle timeouts of the session count neither while it owes nor while that runs. */
 static void idle_timeouts_do_not_end_a_session_that_is_served(void **state)
 {
@@ -435,6 +459,7 @@ int main(void)
 		CASE(what_is_owed_needs_no_client),
 		CASE(what_is_owed_can_be_cancelled),
 		CASE(a_client_that_leaves_during_commit_changes_nothing),
+		CASE(a_commit_that_cannot_be_prepared_says_so),
 		CASE(idle_timeouts_do_not_end_a_session_that_is_served),
 		CASE(a_backend_that_is_lost_after_it_has_committed_owes_all),
 		CASE(a_server_that_dies_before_it_has_committed_owes_nothing),
