@@ -358,6 +358,31 @@ static void a_server_that_dies_before_it_has_committed_owes_nothing(void **state
 	}
 }
 
+/*
+ * Who wants so waits for a standby that there is not, from when the checkpointer has heard of it:
+ * until then this tries.
+ */
+static void let_commits_wait(void)
+{
+	PGconn *first = db_super(cluster.port);
+	struct patience p = patience_of(PATIENCE_MS);
+	bool waits = false;
+
+	tell("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+	tell("SELECT pg_reload_conf()");
+	db_do(first, "SET synchronous_commit = on");
+	while (!waits && patience_left(&p)) {
+		db_send(first, "SELECT pg_logical_emit_message(true, '', '')");
+		WAIT_FOR(db_has_answer(first) ||
+			 (waits = ask_is("SyncRep",
+				  "SELECT wait_event FROM pg_stat_activity WHERE pid = %d",
+				  PQbackendPID(first))));
+		if (!waits)
+			assert_string_equal(db_outcome(first), "00000");
+	}
+	assert_true(waits);
+}
+
 /* A commit that waits for a standby is one already, and nobody hears of it. */
 static void a_server_that_dies_after_it_has_committed_owes_all(void **state)
 {
@@ -366,9 +391,7 @@ static void a_server_that_dies_after_it_has_committed_owes_all(void **state)
 	(void)state;
 	owe(conn);
 	db_do(conn, "SET LOCAL synchronous_commit = on");
-	tell("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-	tell("SELECT pg_reload_conf()");
-	WAIT_FOR(ask_is("nobody", "SHOW synchronous_standby_names"));
+	let_commits_wait();
 	db_send(conn, "COMMIT");
 	WAIT_FOR(commit_waits_for("SyncRep"));
 	tell("ALTER SYSTEM RESET synchronous_standby_names");
@@ -388,9 +411,7 @@ static void a_backend_that_is_lost_after_it_has_committed_owes_all(void **state)
 	(void)state;
 	owe(conn);
 	db_do(conn, "SET LOCAL synchronous_commit = on");
-	tell("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-	tell("SELECT pg_reload_conf()");
-	WAIT_FOR(ask_is("nobody", "SHOW synchronous_standby_names"));
+	let_commits_wait();
 	db_send(conn, "COMMIT");
 	WAIT_FOR(commit_waits_for("SyncRep"));
 	tell("ALTER SYSTEM RESET synchronous_standby_names");
