@@ -1,8 +1,10 @@
 /*
  * Much data, slow peers, many sessions: what goes in comes out, and memory stays bounded.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -355,6 +357,32 @@ static void a_deep_pipeline_with_large_answers_does_not_get_stuck(void **state)
 	assert_string_equal(w->text, "T(1) D(end) C(SELECT 1) Z:I");
 }
 
+static int count_patient_threads(const struct proxy *p)
+{
+	char path[64];
+	struct dirent *thread;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((thread = readdir(d)))
+		n += sched_getscheduler((pid_t)strtol(thread->d_name, NULL, 10)) == SCHED_BATCH;
+	closedir(d);
+	return n;
+}
+
+/* Workers take a free processor; nobody is interrupted for them. */
+static void workers_are_patient(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--workers", "2", NULL);
+
+	(void)state;
+	WAIT_FOR(count_patient_threads(p) == 2);
+	assert_int_equal(sched_getscheduler(p->pid), SCHED_OTHER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +399,7 @@ int main(void)
 		TEST(many_sessions_at_once_are_kept_apart),
 		TEST(sessions_that_come_and_go_leave_nothing_behind),
 		TEST(a_deep_pipeline_with_large_answers_does_not_get_stuck),
+		TEST(workers_are_patient),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
