@@ -102,7 +102,7 @@ static void syntax_checked(struct session *s)
 	struct gate *g = s->gate;
 	struct slice error = bytes_view(&g->inquiry.error), position;
 
-	if (error_field(error, 'P', &position)) {
+	if (error_field(error, 'P', &position) || gate_was_cancelled(g)) {
 		gate_tell_error(s, error);
 		gate_finish(s);
 		return;
@@ -201,11 +201,11 @@ static void block_begun(struct session *s)
 	struct gate *g = s->gate;
 
 	if (g->inquiry.failed) {
-		/* Nothing has begun, so the first statement may go as it is and tell why. */
-		g->own_block = false;
-	} else {
-		g->block_open = true;
+		gate_tell_error(s, bytes_view(&g->inquiry.error));
+		gate_finish(s);
+		return;
 	}
+	g->block_open = true;
 	gate_send_unit(s);
 }
 
