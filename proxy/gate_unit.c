@@ -35,7 +35,7 @@ unsigned long gate_unit_offset(const struct gate *g)
 	return g->lone ? 0 : gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset));
 }
 
-void gate_finish(struct session *s)
+static void finish(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct bytes ready;
@@ -49,6 +49,27 @@ void gate_finish(struct session *s)
 		bytes_release(&ready);
 	}
 	relay_resume(s);
+}
+
+static void block_left(struct session *s)
+{
+	if (gate_was_cancelled(s->gate))
+		gate_finish(s);
+	else
+		finish(s);
+}
+
+/* The end of our own block may be cancelled as well; the client has begun none, and is left in
+ * none.
+ */
+void gate_finish(struct session *s)
+{
+	static const struct question rollback = {.sql = "ROLLBACK"};
+
+	if (s->gate->own_block && s->dialogue.status != 'I')
+		gate_ask_server(s, NULL, false, &rollback, 1, block_left);
+	else
+		finish(s);
 }
 
 /* The next statement of the Query; false when there is none. */
