@@ -453,6 +453,8 @@ void gate_release_portal(struct session *s)
 
 void gate_cancel(struct session *s)
 {
+	if (s->gate)
+		s->gate->cancel_wanted = true;
 	if (s->gate && s->gate->aside)
 		aside_cancel(s->gate->aside);
 	if (s->gate && s->gate->settlement)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "gate_state.h"
+#include "message.h"
 #include "timer.h"
 #include "worker.h"
 
@@ -23,12 +24,27 @@ static void on_snapshots(void *owner, unsigned question, const struct slice *val
 			values[0].data ? (const char *)values[0].data : "");
 }
 
+/* The server did nothing at that moment, and let the request be. */
+static void cancelled_between(struct session *s)
+{
+	struct bytes body;
+
+	bytes_init(&body, 4096);
+	report_put_error(&body, "57014", "canceling statement due to user request", NULL, NULL);
+	gate_refuse_with(s, bytes_view(&body));
+	bytes_release(&body);
+}
+
 static void snapshots_known(struct session *s)
 {
 	struct gate *g = s->gate;
 
 	if (gate_was_cancelled(g)) {
 		gate_refuse_with(s, bytes_view(&g->inquiry.error));
+		return;
+	}
+	if (g->cancel_wanted) {
+		cancelled_between(s);
 		return;
 	}
 	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&
@@ -53,6 +69,7 @@ static void ask(struct session *s, bool again)
 
 void gate_send_native(struct session *s)
 {
+	s->gate->cancel_wanted = false;
 	s->gate->look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
 	if (atomic_load(&s->worker->shared->clients) > 1)
 		ask(s, false);

@@ -96,6 +96,7 @@ struct gate {
 	gate_fn then;		/* after ASKING or KEEPING */
 	char holders[512];	/* pids of those who hold a snapshot for nothing */
 	uint64_t look_until_ms; /* for these */
+	bool cancel_wanted;	/* by the client, since then */
 	enum aside_result result;
 	struct aside *ahead;	       /* owned: opened while the server is still asked */
 	struct aside *aside;	       /* owned until it has told its outcome */
