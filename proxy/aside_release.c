@@ -15,7 +15,7 @@
 #include "registry.h"
 #include "timer.h"
 
-static void ask(struct aside *a);
+static void on_rested(void *owner, const struct pq_result *r);
 
 bool aside_release(struct worker *w, const char *pids)
 {
@@ -33,19 +33,6 @@ bool aside_release(struct worker *w, const char *pids)
 			any = worker_post(owner, &m) || any;
 	}
 	return any;
-}
-
-static void on_rested(void *owner, const struct pq_result *r)
-{
-	struct aside *a = owner;
-
-	if (r->ok) {
-		ask(a);
-		return;
-	}
-	if (r->lost)
-		a->watch_up = false;
-	aside_run(a);
 }
 
 static void on_answer(void *owner, const struct pq_result *r)
@@ -71,6 +58,14 @@ static void ask(struct aside *a)
 
 	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
 	pq_query_params(a->watch, ASIDE_SNAPSHOTS_SQL("$1::int"), parameters, 1, on_answer, a);
+}
+
+static void on_rested(void *owner, const struct pq_result *r)
+{
+	if (r->ok)
+		ask(owner);
+	else
+		on_answer(owner, r);
 }
 
 void aside_release_and_run(struct aside *a)

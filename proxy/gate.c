@@ -284,6 +284,13 @@ void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal
 	bytes_release(&messages);
 }
 
+void gate_command(struct session *s, const char *sql, gate_fn then)
+{
+	struct question command = {.sql = sql};
+
+	gate_ask_server(s, NULL, false, &command, 1, then);
+}
+
 /* A client that does not read gets what fits; the rest of the notices is no reason to grow. */
 void gate_on_notice(void *owner, struct slice body)
 {

@@ -28,17 +28,6 @@ void gate_tell_error(struct session *s, struct slice body)
 	bytes_release(&message);
 }
 
-/* The server would do it; we cannot. */
-static void refuse(struct session *s, const char *sqlstate, const char *text)
-{
-	struct bytes body;
-
-	bytes_init(&body, 4096);
-	report_put_error(&body, sqlstate, text, NULL, NULL);
-	gate_refuse_with(s, bytes_view(&body));
-	bytes_release(&body);
-}
-
 /* The CommandComplete that was held back. Our own block's is nobody's, but it lets that of the last
  * statement go. */
 static void tell_complete(struct session *s)
@@ -201,12 +190,11 @@ static void block_committed(struct session *s)
 
 static void send_commit(struct session *s)
 {
-	static const struct question commit = {.sql = "COMMIT"};
 	struct gate *g = s->gate;
 
 	g->commit_sent = true;
 	if (g->block_open) {
-		gate_ask_server(s, NULL, false, &commit, 1, block_committed);
+		gate_command(s, "COMMIT", block_committed);
 		return;
 	}
 	g->hold_complete = true;
@@ -233,9 +221,7 @@ static void given_up(struct session *s)
 /* The transaction is rolled back, and the client gets the error that is kept in COMMIT's place. */
 static void give_up(struct session *s)
 {
-	static const struct question rollback = {.sql = "ROLLBACK"};
-
-	gate_ask_server(s, NULL, false, &rollback, 1, given_up);
+	gate_command(s, "ROLLBACK", given_up);
 }
 
 static void on_xid(void *owner, unsigned question, const struct slice *values, int n)
@@ -293,7 +279,7 @@ static void looked_at(struct session *s)
 		ledger_forget_cancelled(&s->ledger);
 	owes = s->ledger.owed != NULL;
 	if (!start_settlement(s))
-		refuse(s, "53200", "out of memory");
+		gate_refuse(s, "53200", "out of memory");
 	else if (refused)
 		give_up(s);
 	else if (owes)
@@ -310,14 +296,10 @@ static void begin_commit(struct session *s)
 
 void gate_end_block(struct session *s, bool commit)
 {
-	static const struct question end[] = {{.sql = "ROLLBACK"}, {.sql = "COMMIT"}};
-
 	if (commit && gate_is_engaged(s))
 		begin_commit(s);
-	else if (commit)
-		gate_ask_server(s, NULL, false, &end[1], 1, gate_block_ended);
 	else
-		gate_ask_server(s, NULL, false, &end[0], 1, gate_block_ended);
+		gate_command(s, commit ? "COMMIT" : "ROLLBACK", gate_block_ended);
 }
 
 /* Our block has ended by a statement that we did not have to prepare. */
@@ -358,7 +340,7 @@ void gate_control(struct session *s)
 		break;
 	case STATEMENT_PREPARE_TRANSACTION:
 		if (s->ledger.owed) {
-			refuse(s, "0A000",
+			gate_refuse(s, "0A000",
 				"cannot PREPARE a transaction that owes a statement which is to "
 				"run "
 				"after its COMMIT");

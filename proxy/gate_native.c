@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "gate_state.h"
-#include "message.h"
 #include "timer.h"
 #include "worker.h"
 
@@ -24,17 +23,6 @@ static void on_snapshots(void *owner, unsigned question, const struct slice *val
 			values[0].data ? (const char *)values[0].data : "");
 }
 
-/* The server did nothing at that moment, and let the request be. */
-static void cancelled_between(struct session *s)
-{
-	struct bytes body;
-
-	bytes_init(&body, 4096);
-	report_put_error(&body, "57014", "canceling statement due to user request", NULL, NULL);
-	gate_refuse_with(s, bytes_view(&body));
-	bytes_release(&body);
-}
-
 static void snapshots_known(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -44,7 +32,8 @@ static void snapshots_known(struct session *s)
 		return;
 	}
 	if (g->cancel_wanted) {
-		cancelled_between(s);
+		/* Between two questions the server let it be. */
+		gate_refuse(s, "57014", "canceling statement due to user request");
 		return;
 	}
 	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&

@@ -64,6 +64,16 @@ void gate_fail(struct session *s, const char *sqlstate, const char *message, con
 	bytes_release(&body);
 }
 
+void gate_refuse(struct session *s, const char *sqlstate, const char *message)
+{
+	struct bytes body;
+
+	bytes_init(&body, 4096);
+	report_put_error(&body, sqlstate, message, NULL, NULL);
+	gate_refuse_with(s, bytes_view(&body));
+	bytes_release(&body);
+}
+
 static void put_notice(struct session *s, struct bytes *out, const char *text)
 {
 	struct report notice = {.severity = "NOTICE", .sqlstate = "00000", .message = text};
@@ -195,9 +205,7 @@ static void block_committed(struct session *s)
  * another. */
 void gate_commit_block_first(struct session *s)
 {
-	static const struct question commit = {.sql = "COMMIT"};
-
-	gate_ask_server(s, NULL, false, &commit, 1, block_committed);
+	gate_command(s, "COMMIT", block_committed);
 }
 
 static void conflict(struct session *s)

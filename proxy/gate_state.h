@@ -116,6 +116,8 @@ void gate_enter(struct session *s, enum gate_state state);
 /* Asks the server connection; `then` is called when all is answered. */
 void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,
 	const struct question *questions, unsigned n, gate_fn then);
+/* The same with a command that has no rows. */
+void gate_command(struct session *s, const char *sql, gate_fn then);
 /* Event of an aside or a settlement, whose owner is the session: passes a notice on to the client.
  */
 void gate_on_notice(void *owner, struct slice body);
@@ -184,6 +186,7 @@ void gate_fail(struct session *s, const char *sqlstate, const char *message, con
 	const char *hint);
 void gate_fail_with(struct session *s, struct slice body);
 /* gate_run.c: the same where the server would not refuse the unit by itself. */
+void gate_refuse(struct session *s, const char *sqlstate, const char *message);
 void gate_refuse_with(struct session *s, struct slice body);
 
 /* gate_words.c: as gate_fail(), for what the look-up has found. */

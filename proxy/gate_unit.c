@@ -59,15 +59,11 @@ static void block_left(struct session *s)
 		finish(s);
 }
 
-/* The end of our own block may be cancelled as well; the client has begun none, and is left in
- * none.
- */
+/* The end of our own block may be cancelled, too: the client began none, and is left in none. */
 void gate_finish(struct session *s)
 {
-	static const struct question rollback = {.sql = "ROLLBACK"};
-
 	if (s->gate->own_block && s->dialogue.status != 'I')
-		gate_ask_server(s, NULL, false, &rollback, 1, block_left);
+		gate_command(s, "ROLLBACK", block_left);
 	else
 		finish(s);
 }
@@ -134,11 +130,9 @@ static void syntax_checked(struct session *s)
 static void check_syntax(struct session *s)
 {
 	struct gate *g = s->gate;
-	struct question q = {.sql = NULL};
 	char *text = strndup((const char *)bytes_view(&g->text).data, bytes_length(&g->text));
 
-	q.sql = text ? text : "";
-	gate_ask_server(s, NULL, false, &q, 1, syntax_checked);
+	gate_command(s, text ? text : "", syntax_checked);
 	free(text);
 }
 
@@ -232,9 +226,7 @@ static void block_begun(struct session *s)
 
 static void begin_block(struct session *s)
 {
-	static const struct question begin = {.sql = "BEGIN"};
-
-	gate_ask_server(s, NULL, false, &begin, 1, block_begun);
+	gate_command(s, "BEGIN", block_begun);
 }
 
 /* Where PostgreSQL would have refused the statement, what it leaves when it fails is our doing. */

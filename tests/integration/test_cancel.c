@@ -19,13 +19,6 @@ static int start(void **state)
 	return fixture_start("--auth scram");
 }
 
-static bool waits_in(PGconn *conn, const char *event)
-{
-	return ask_is("1",
-		"SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event = '%s'",
-		PQbackendPID(conn), event);
-}
-
 static void an_ordinary_query_is_cancelled_at_the_server(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -33,7 +26,7 @@ static void an_ordinary_query_is_cancelled_at_the_server(void **state)
 	(void)state;
 	db_do(conn, "BEGIN");
 	db_send(conn, "SELECT pg_sleep(60)");
-	WAIT_FOR(waits_in(conn, "PgSleep"));
+	WAIT_FOR(waits_in((uint32_t)PQbackendPID(conn), "PgSleep"));
 	db_cancel(conn);
 	assert_string_equal(db_outcome(conn), "57014");
 	assert_int_equal(db_status(conn), 'E');

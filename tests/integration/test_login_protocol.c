@@ -132,10 +132,7 @@ static void a_long_cancel_key_works_by_every_way(void **state)
 
 		wire_query(w, "SELECT pg_sleep(60)");
 		wire_send(w);
-		WAIT_FOR(ask_is("1",
-			"SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND "
-			"wait_event = 'PgSleep'",
-			w->pid));
+		WAIT_FOR(waits_in(w->pid, "PgSleep"));
 		c = wire_open(ports[i]);
 		wire_cancel_key(c, w->key, w->key_len);
 		wire_send(c);

@@ -374,9 +374,7 @@ static void let_commits_wait(void)
 	while (!waits && patience_left(&p)) {
 		db_send(first, "SELECT pg_logical_emit_message(true, '', '')");
 		WAIT_FOR(db_has_answer(first) ||
-			 (waits = ask_is("SyncRep",
-				  "SELECT wait_event FROM pg_stat_activity WHERE pid = %d",
-				  PQbackendPID(first))));
+			 (waits = waits_in((uint32_t)PQbackendPID(first), "SyncRep")));
 		if (!waits)
 			assert_string_equal(db_outcome(first), "00000");
 	}

@@ -22,13 +22,6 @@ static int start(void **state)
 	return fixture_start("--auth password --set restart_after_crash=on");
 }
 
-static bool waits_in(uint32_t pid, const char *what)
-{
-	return ask_is("1",
-		"SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND wait_event = '%s'", pid,
-		what);
-}
-
 static bool is_gone(uint32_t pid)
 {
 	return ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE pid = %u", pid);

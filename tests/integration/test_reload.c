@@ -103,8 +103,7 @@ static void a_cancel_goes_to_the_server_of_its_session(void **state)
 	reload(p, "upstream = host=127.0.0.1 port=1\n", "event=reloaded");
 	wire_query(w, "SELECT pg_sleep(60)");
 	wire_send(w);
-	WAIT_FOR(ask_is(
-		"PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", w->pid));
+	WAIT_FOR(waits_in(w->pid, "PgSleep"));
 	cancel = wire_open(p->port);
 	wire_cancel(cancel, w->pid, w->secret);
 	wire_send(cancel);
@@ -134,8 +133,7 @@ static void a_cancel_goes_to_the_host_that_was_chosen(void **state)
 		port, port);
 	wire_query(w, "SELECT pg_sleep(60)");
 	wire_send(w);
-	WAIT_FOR(ask_is(
-		"PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", w->pid));
+	WAIT_FOR(waits_in(w->pid, "PgSleep"));
 	cancel = wire_open(p->port);
 	wire_cancel(cancel, w->pid, w->secret);
 	wire_send(cancel);

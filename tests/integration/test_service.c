@@ -480,8 +480,7 @@ static void a_full_pgaside_still_passes_cancels_on(void **state)
 	assert_memory_equal(db_login_error(p->port, ""), "53300: ", 7);
 	wire_query(busy, "SELECT pg_sleep(60)");
 	wire_send(busy);
-	WAIT_FOR(ask_is(
-		"PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", busy->pid));
+	WAIT_FOR(waits_in(busy->pid, "PgSleep"));
 	cancel = wire_open(p->port);
 	wire_cancel(cancel, busy->pid, busy->secret);
 	wire_send(cancel);

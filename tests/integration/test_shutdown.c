@@ -125,7 +125,7 @@ static void sigint_ends_everything_at_once(void **state)
 	wire_open(p->port); /* never logs in */
 	wire_query(w, "SELECT pg_sleep(60)");
 	wire_send(w);
-	WAIT_FOR(ask_is("PgSleep", "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", pid));
+	WAIT_FOR(waits_in(pid, "PgSleep"));
 	assert_int_equal(proxy_stop(p, SIGINT), 0);
 	assert_non_null(strstr(wire_answers(w, 1), "E(57P01) EOF"));
 	tell("SELECT pg_terminate_backend(%u)", pid);

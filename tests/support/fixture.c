@@ -78,6 +78,11 @@ bool ask_is(const char *answer, const char *format, ...)
 	return strcmp(question(sql), answer) == 0;
 }
 
+bool waits_in(uint32_t pid, const char *event)
+{
+	return ask_is(event, "SELECT wait_event FROM pg_stat_activity WHERE pid = %u", pid);
+}
+
 void tell(const char *format, ...)
 {
 	char sql[8192];

@@ -36,6 +36,8 @@ const char *fixture_url(const char *more);
 const char *ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whether the answer to it is that. */
 bool ask_is(const char *answer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether the server process waits, and for that: see wait_event of pg_stat_activity. */
+bool waits_in(uint32_t pid, const char *event);
 /* Runs something over that connection. */
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Empties schema public of the database and makes the table t (id int, v text) with 1000 rows,
