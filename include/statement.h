@@ -57,6 +57,7 @@ struct statement_aside {
 	bool if_not_exists;
 	bool only;
 	bool cascade;
+	bool calls; /* CREATE INDEX: has an expression or a predicate, which may call functions */
 	size_t n_names;		/* index names in a DROP INDEX */
 	struct slice index;	/* CREATE INDEX (may be absent), the first of DROP, REINDEX INDEX */
 	struct slice table;	/* CREATE INDEX, REINDEX TABLE, DETACH */

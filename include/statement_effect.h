@@ -57,6 +57,7 @@ struct statement_effect {
 	bool closes_all;
 	bool exports_snapshot;
 	bool locks_object; /* it drops, renames or hands on an object that is no relation */
+	bool redefines;	   /* it makes or changes functions, or what text search does */
 	bool runs_code;	   /* DO and CALL */
 	bool hides;	   /* an aside statement in a string that it may execute */
 	bool keeps;	   /* an aside statement in the body of a function that it makes */

@@ -99,11 +99,24 @@ static bool read_attached(struct reader *r, struct statement_effect *e)
 	return false;
 }
 
+/* What an index may call, and an extension, which brings such things. */
+static bool at_callable(const struct reader *r)
+{
+	static const char *const words[] = {
+		"function", "procedure", "routine", "aggregate", "extension", "text"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (reader_at_word(r, words[i]))
+			return true;
+	return false;
+}
+
 static bool read_object(struct reader *r, struct statement_effect *e)
 {
 	static const char *const objects[] = {"aggregate", "collation", "domain", "extension",
 		"function", "operator", "procedure", "schema", "type"};
 
+	e->redefines = at_callable(r);
 	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
 		if (!reader_accept_word(r, objects[i]))
 			continue;
@@ -251,6 +264,7 @@ static bool refreshes(struct reader *r)
 /* Objects that are no relations: only their names, owners and schemas are under a lock. */
 static void read_alter_object(struct reader *r, struct statement_effect *e)
 {
+	e->redefines = at_callable(r);
 	for (; reader_at_token(r); reader_advance(r))
 		if (reader_at_word(r, "rename") || reader_at_word(r, "owner") ||
 			reader_accept_words(r, "set", "schema")) {

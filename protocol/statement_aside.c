@@ -34,6 +34,22 @@ static bool read_concurrently(struct reader *r, struct statement_aside *aside)
 	return true;
 }
 
+/* What follows the table: parentheses among the columns, or WHERE. */
+static bool has_expression(struct reader *r)
+{
+	unsigned depth = 0;
+
+	for (; reader_at_token(r); reader_advance(r)) {
+		if (reader_at_char(r, '(') && depth++ > 0)
+			return true;
+		if (reader_at_char(r, ')') && depth > 0)
+			depth--;
+		if (reader_at_word(r, "where"))
+			return true;
+	}
+	return false;
+}
+
 /* CREATE [UNIQUE] INDEX CONCURRENTLY [[IF NOT EXISTS] name] ON table [USING method] ( .. */
 bool statement_read_create(struct reader *r, struct statement *s)
 {
@@ -48,8 +64,11 @@ bool statement_read_create(struct reader *r, struct statement *s)
 		return false;
 	if ((aside->if_not_exists || !reader_at_word(r, "on")) && !reader_name(r, &aside->index))
 		return false;
-	return reader_accept_word(r, "on") && read_table(r, aside) &&
-	       (reader_at_word(r, "using") || reader_at_char(r, '('));
+	if (!reader_accept_word(r, "on") || !read_table(r, aside) ||
+		!(reader_at_word(r, "using") || reader_at_char(r, '(')))
+		return false;
+	aside->calls = has_expression(r);
+	return true;
 }
 
 /* DROP INDEX CONCURRENTLY [IF EXISTS] name [, ..] [CASCADE | RESTRICT] */

@@ -201,7 +201,7 @@ void aside_fail_with(struct aside *a, const struct pq_result *r)
 	if (has_failed(a))
 		return;
 	if (!r->error) {
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 		return;
 	}
 	bytes_clear(&a->job.error);
@@ -271,7 +271,7 @@ static void arrive(struct aside *a)
 	if (a->aside_error.text[0])
 		fail_connect(a, &a->aside_error);
 	else if (a->cancelled)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 	else
 		aside_settings_begin(a);
 }
@@ -359,6 +359,7 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	j->wanted_relation = r->relation;
 	j->wanted_index = r->index;
 	j->condemned = r->condemned;
+	j->partition = r->partition;
 	if (r->mode == ASIDE_UNDO) {
 		j->relation = r->relation;
 		j->made = r->index;
@@ -456,7 +457,7 @@ void aside_cancel(struct aside *a)
 	if (a->state == ASIDE_RUNNING || a->state == ASIDE_REPAIRING)
 		aside_watch_cancel(a);
 	else if (a->state == ASIDE_READY)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 }
 
 void aside_abandon(struct aside *a)
@@ -466,7 +467,7 @@ void aside_abandon(struct aside *a)
 	aside_cancel(a);
 	/* Nothing has run yet, and nobody waits for it: neither does it for the server. */
 	if (a->state == ASIDE_CONNECTING || a->state == ASIDE_SETTINGS || a->state == ASIDE_LOOKING)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 }
 
 void aside_cancel_number(struct worker *w, uint64_t id)

@@ -52,6 +52,7 @@ struct aside_request {
 	uint32_t relation;  /* OID to which the server connection resolves the table; 0 = none */
 	uint32_t index;	    /* and the index, or the relation that has the new index's name */
 	uint32_t condemned; /* OID of an index that has the new index's name and is to go; 0 */
+	uint32_t partition; /* OID of the one that an owed statement detaches; 0 */
 };
 
 enum aside_result {
@@ -139,6 +140,8 @@ const char *aside_lookup_sql(const struct statement *s);
 const char *aside_lookup_oid_sql(const struct statement *s);
 /* A value of such a list as aside_request's `settings`, borrowed; false when it is not there. */
 bool aside_setting(struct slice settings, const char *name, struct slice *value);
+/* Those of such a list that say as whom a statement runs, as a list. */
+void aside_settings_of_role(struct slice settings, struct bytes *out);
 /* Writes the parameters for it, each with a zero byte. False when the statement's names are not
  * understood. */
 bool aside_lookup_parameters(
@@ -151,6 +154,8 @@ bool aside_lookup_parameters(
 	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
 	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
 	"AND s.pid <> " self
+/* PostgreSQL's words for 57014, when it is the client that has cancelled. */
+#define ASIDE_CANCELLED "canceling statement due to user request"
 /* What is asked between two of these questions, as a rest. */
 #define ASIDE_REST_SQL "SELECT pg_catalog.pg_sleep(0.002)"
 /* How long it is asked before a statement goes all the same, milliseconds: time enough for another

@@ -228,7 +228,7 @@ static void decide(struct aside *a)
 	}
 	a->job.found = false;
 	if (a->cancelled)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 	else if (a->job.obstacle != OBSTACLE_NONE)
 		not_now(a, a->job.obstacle);
 	else if (a->job.snapshots)
@@ -434,6 +434,37 @@ static void done_by_itself(struct aside *a)
 	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
 }
 
+static void on_partition(void *owner, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (!r->ok) {
+		aside_fail_with(a, r);
+	} else if (r->n_rows == 0) {
+		done_by_itself(a);
+	} else {
+		rename_in(&a->job, &a->job.statement.aside.partition, pq_value(r, 0, 0));
+		if (bytes_failed(&a->job.text))
+			aside_fail(a, "53200", "out of memory", NULL);
+		else
+			aside_release_and_run(a);
+	}
+}
+
+static void look_up_partition(struct aside *a)
+{
+	char oid[16];
+	const char *parameters[] = {oid};
+
+	snprintf(oid, sizeof(oid), "%u", a->job.partition);
+	pq_query_params(a->aside,
+		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
+		"c "
+		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE c.oid" EQ
+		"$1::oid",
+		parameters, 1, on_partition, a);
+}
+
 /* Under whatever names the relations have now, the statement is about the ones it named then. */
 static void run_by_oid(struct aside *a, const struct pq_result *r)
 {
@@ -457,10 +488,12 @@ static void run_by_oid(struct aside *a, const struct pq_result *r)
 			name = NULL;
 		rename_in(j, &j->statement.aside.table, name ? name : "");
 	}
-	if (name && !bytes_failed(&j->text))
-		aside_release_and_run(a);
-	else
+	if (!name || bytes_failed(&j->text))
 		aside_fail(a, "53200", "out of memory", NULL);
+	else if (j->partition != 0)
+		look_up_partition(a);
+	else
+		aside_release_and_run(a);
 	free(name);
 }
 
@@ -474,7 +507,7 @@ static void on_found(void *owner, const struct pq_result *r)
 	}
 	take_lookup(&a->job, r);
 	if (a->cancelled && a->job.mode != ASIDE_UNDO)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 	else if (a->job.mode == ASIDE_NOW)
 		compare_with_server(a);
 	else if (r->n_rows == 0)

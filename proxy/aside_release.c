@@ -43,7 +43,7 @@ static void on_answer(void *owner, const struct pq_result *r)
 	if (r->lost)
 		a->watch_up = false;
 	if (a->cancelled && a->job.mode != ASIDE_UNDO)
-		aside_fail(a, "57014", "canceling statement due to user request", NULL);
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 	else if (r->ok && r->n_rows == 1 && timer_now_ms() < a->job.look_until_ms &&
 		 aside_release(a->worker, pq_value(r, 0, 0)))
 		pq_query(a->watch, ASIDE_REST_SQL, on_rested, a);

@@ -63,6 +63,16 @@ static void put_setting(struct bytes *list, struct slice name, struct slice valu
 	bytes_put_u8(list, 0);
 }
 
+void aside_settings_of_role(struct slice settings, struct bytes *out)
+{
+	static const char *const names[] = {"session_authorization", "role"};
+	struct slice value;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (aside_setting(settings, names[i], &value))
+			put_setting(out, slice_str(names[i]), value);
+}
+
 /* The value here, in the rows of SHOW ALL; NULL when the setting is not among them. Both sides have
  * the same order, so the search begins where the last one ended. */
 static const char *value_here(const struct pq_result *r, struct slice name, int *next)

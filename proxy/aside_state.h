@@ -65,6 +65,7 @@ struct aside_job {
 	size_t next_change;
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
 	uint32_t condemned;			/* has the new index's name, and is to go */
+	uint32_t partition;			/* is to be detached; 0 = by its name */
 
 	bool obstacle_asked, obstacle_known;
 	bool snapshots; /* of others, that may be let go of */

@@ -11,6 +11,7 @@
 #define EQ " OPERATOR(pg_catalog.=) "
 #define NE " OPERATOR(pg_catalog.<>) "
 #define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
 #define GE " OPERATOR(pg_catalog.>=) "
 #define GT " OPERATOR(pg_catalog.>) "
 #define CAT " OPERATOR(pg_catalog.||) "

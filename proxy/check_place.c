@@ -131,7 +131,7 @@ static unsigned line_of_lock(struct check *c, const struct statement *st, const 
 	const struct check_relation *t = s->table;
 	unsigned line = c->now.all_line;
 
-	if (st->kind != STATEMENT_CREATE_INDEX)
+	if (st->kind != STATEMENT_CREATE_INDEX || !t)
 		return first_of(line, first_of(line_of_use(c, t), line_of_use(c, s->index)));
 	line = first_of(line, t->marks[MARK_WRITTEN]);
 	line = first_of(line, t->marks[MARK_DEFINITION]);
@@ -197,8 +197,12 @@ static struct placement_facts find_facts(
 		.destroys =
 			st->kind == STATEMENT_DROP_INDEX || st->kind == STATEMENT_DETACH_PARTITION,
 		.owes = c->now.owes > 0,
+		.redefines =
+			c->now.calls_line > 0 && (st->kind == STATEMENT_REINDEX || st->aside.calls),
 	};
 
+	if (placement_policy(&f) == OBSTACLE_OBJECT)
+		s->line = c->now.calls_line;
 	if (f.status == 'T' && f.visible && placement_policy(&f) == OBSTACLE_NONE)
 		f.obstacle = find_obstacle(c, st, s);
 	return f;

@@ -345,7 +345,8 @@ static void forget_marks(struct check_state *s)
 	}
 	s->n_texts = 0;
 	s->cursors = 0;
-	s->cursor_line = s->snapshot_line = s->object_line = s->all_line = s->code_line = 0;
+	s->cursor_line = s->snapshot_line = s->object_line = s->calls_line = s->all_line =
+		s->code_line = 0;
 	s->failed_line = 0;
 	s->owes = 0;
 }
@@ -366,6 +367,7 @@ void check_apply(struct check_state *s, const struct statement_effect *e, struct
 	note_cursors(s, e, line);
 	note_once(&s->snapshot_line, e->exports_snapshot, line);
 	note_once(&s->object_line, e->locks_object, line);
+	note_once(&s->calls_line, e->redefines, line);
 	note_once(&s->all_line, e->touches_more, line);
 	note_once(&s->code_line, e->runs_code, line);
 	keep_text(s, text, line);

@@ -51,7 +51,8 @@ struct check_state {
 	bool read_only, next_read_only;
 	struct sql_name schema; /* where unqualified names are */
 	unsigned cursors;
-	unsigned cursor_line, snapshot_line, object_line, all_line, code_line, failed_line;
+	unsigned cursor_line, snapshot_line, object_line, calls_line, all_line, code_line,
+		failed_line;
 	unsigned owes; /* statements */
 	bool failed;   /* out of memory, or more than the limit */
 };

@@ -132,7 +132,8 @@ const struct setting setting_table[] = {
 	{NUMBER(aside_retries, 0, 10), .initial = "3",
 		.help = "further tries after a lock timeout or a deadlock"},
 	{TIMEOUT(undo_timeout), .initial = "30s",
-		.help = "how long the answer to ROLLBACK waits for such indexes to be dropped"},
+		.help = "how long the answer to ROLLBACK or COMMIT waits for such indexes to be "
+			"dropped"},
 	{WORD(notify, notify_words), .initial = "notice",
 		.help = "whether a NOTICE tells the client where a statement ran"},
 	{TIMEOUT(progress_interval), .initial = "0",

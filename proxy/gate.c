@@ -105,7 +105,7 @@ static void on_timer(void *arg)
 
 static void on_undo_timer(void *arg)
 {
-	gate_undo_is_late(arg);
+	gate_undo_behind(arg, "undo_timeout is over");
 }
 
 static void init_buffers(struct gate *g)
@@ -117,6 +117,7 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->settings, 4u * 1024 * 1024);
 	bytes_init(&g->error, 4u * 1024 * 1024);
 	bytes_init(&g->columns, 64u * 1024);
+	bytes_init(&g->schemas, 1024u * 1024);
 	bytes_init(&g->complete, 1024);
 	bytes_init(&g->target.password, 0);
 }
@@ -154,8 +155,10 @@ static void close_gate(struct session *s, bool extended)
 
 	g->extended = extended;
 	g->lone = true;
-	g->own_block = g->block_open = false;
-	g->failed_before = g->failed = g->portal_lost = false;
+	g->own_block = g->block_open = g->commit_first = false;
+	g->failed_before = g->failed = g->portal_lost = g->cut = false;
+	g->asks_native = s->snapshot->config.native == NATIVE_GUARD ||
+			 atomic_load(&s->worker->shared->clients) > 1;
 	g->closed_ms = timer_now_ms();
 	gate_enter(s, GATE_ANSWERS);
 	timer_start(g->timer, TELL_MS);
@@ -316,14 +319,15 @@ void gate_when_quiet(struct session *s, gate_fn then)
 		then(s);
 }
 
-/* Outside of a transaction a pipeline that has not executed anything is as good as none. */
+/* Nothing is asked in an open pipeline. Outside of a transaction one that has not executed anything
+ * may stay open, if nothing is asked. */
 static bool needs_sync(const struct session *s)
 {
 	const struct dialogue *d = &s->dialogue;
 
 	if (!d->pipeline_open)
 		return false;
-	return d->status != 'I' || d->executed || !s->gate->extended;
+	return d->status != 'I' || d->executed || !s->gate->extended || s->gate->asks_native;
 }
 
 /* What the server would not answer, or answer otherwise, is not ours: the whole message goes as it
@@ -353,12 +357,15 @@ static void step_answers(struct session *s)
 	}
 	if (s->dialogue.count > 0)
 		return;
+	/* Until now a cancel was for what came before. */
+	s->gate->cancel_wanted = false;
 	if (!needs_sync(s)) {
 		gate_begin(s);
 		return;
 	}
 	/* The error of this pipeline may have come before the gate closed, to a Flush. */
 	s->gate->failed_before = s->dialogue.failed;
+	s->gate->cut = s->dialogue.executed;
 	gate_enter(s, GATE_SYNC);
 	gate_send_empty(s, 'S');
 }
@@ -464,8 +471,8 @@ void gate_cancel(struct session *s)
 		s->gate->cancel_wanted = true;
 	if (s->gate && s->gate->aside)
 		aside_cancel(s->gate->aside);
-	if (s->gate && s->gate->settlement)
-		settle_cancel(s->gate->settlement);
+	if (s->gate && s->gate->settlement && settle_cancel(s->gate->settlement))
+		gate_undo_behind(s, "cancelled by the client");
 }
 
 /* The server rolls back what the session leaves open; what was made meanwhile goes, too. */
@@ -518,6 +525,7 @@ void gate_free(struct session *s)
 	bytes_release(&g->settings);
 	bytes_release(&g->error);
 	bytes_release(&g->columns);
+	bytes_release(&g->schemas);
 	bytes_release(&g->complete);
 	inquiry_release(&g->inquiry);
 	target_release(&g->target);

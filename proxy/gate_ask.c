@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -120,20 +121,51 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 	copy_value(l->name, sizeof(l->name), values[LOOKUP_NAME]);
 }
 
+/*
+ * Whether the transaction has changed what an index may call, which no lock tells: functions, and
+ * the configurations of text search. Of what it can see, its own rows are not older than its own
+ * id. So are some of others who have committed since, and very old ones on a server that has used
+ * up two billion ids: then the statement waits for COMMIT for nothing. What it has deleted is not
+ * seen: a function is locked then, a mapping of text search is not.
+ */
+#define CHANGED(catalog) \
+	"EXISTS (SELECT 1 FROM pg_catalog." catalog " c WHERE pg_catalog.age(c.xmin)" LE "0)"
+
+static const char pid_and_changes_sql[] =
+	"SELECT pg_catalog.pg_backend_pid(), "
+	"CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN false ELSE " CHANGED(
+		"pg_proc") " OR " CHANGED("pg_ts_config_map") " OR " CHANGED("pg_ts_dict") " END";
+
+static bool may_call(const struct statement *st)
+{
+	return st->kind == STATEMENT_REINDEX ||
+	       (st->kind == STATEMENT_CREATE_INDEX && st->aside.calls);
+}
+
 /* Rows of pg_backend_pid() and of the look-up. */
 static void on_relation(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
 
-	if (question == 0 && n == 1)
+	if (question == 0 && n > 0)
 		g->server_pid = (int)number(values[0]);
-	else if (question == 1 && n >= LOOKUP_COLUMNS)
+	if (question == 0 && n == 2)
+		g->facts.redefines = slice_is(values[1], "t");
+	if (question == 1 && n >= LOOKUP_COLUMNS)
 		gate_note_lookup(&g->found, values);
 }
 
 bool gate_was_cancelled(const struct gate *g)
 {
 	return g->inquiry.failed && strcmp(g->inquiry.sqlstate, "57014") == 0;
+}
+
+bool gate_heeds_cancel(struct session *s)
+{
+	if (!s->gate->cancel_wanted)
+		return false;
+	gate_fail(s, "57014", ASIDE_CANCELLED, NULL, NULL);
+	return true;
 }
 
 /* The transaction has failed by our question, and the client is told of that. */
@@ -145,7 +177,7 @@ static bool inquiry_failed(struct session *s)
 		return false;
 	if (g->facts.status != 'T') {
 		if (gate_was_cancelled(g))
-			gate_refuse_with(s, bytes_view(&g->inquiry.error));
+			gate_fail_with(s, bytes_view(&g->inquiry.error));
 		else
 			gate_send_unit(s); /* nothing has come of it */
 		return true;
@@ -185,6 +217,8 @@ static void resolve(struct session *s)
 	const char *values[2];
 	struct question questions[2] = {{.sql = "SELECT pg_catalog.pg_backend_pid()"}};
 
+	if (may_call(&g->unit))
+		questions[0].sql = pid_and_changes_sql;
 	g->found = (struct gate_lookup){0};
 	bytes_init(&path, 4096);
 	bytes_init(&name, 4096);

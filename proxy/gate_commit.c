@@ -39,6 +39,25 @@ static void tell_complete(struct session *s)
 	g->hold_complete = false;
 }
 
+/* Our block has ended: for a statement that runs alone behind it, or with the Query. */
+static void block_over(struct session *s)
+{
+	struct gate *g = s->gate;
+	bool more = g->commit_first && !g->failed;
+
+	g->commit_first = false;
+	if (more)
+		gate_run_unit(s);
+	else
+		gate_finish(s);
+}
+
+void gate_commit_block_first(struct session *s)
+{
+	s->gate->commit_first = true;
+	gate_end_block(s, true);
+}
+
 /* What is owed has failed after COMMIT: the error stands in COMMIT's place, and the status is the
  * server's. */
 static void settled(struct session *s)
@@ -58,7 +77,7 @@ static void settled(struct session *s)
 		g->failed = true;
 	}
 	if (block)
-		gate_finish(s);
+		block_over(s);
 	else
 		gate_unit_done(s);
 }
@@ -77,6 +96,24 @@ static void on_settled(void *owner, struct slice error)
 	gate_when_quiet(s, settled);
 }
 
+/* The answer to COMMIT or ROLLBACK does not wait for ever; what is to be undone goes on behind it.
+ */
+static void limit_undo(struct session *s)
+{
+	unsigned ms = s->snapshot->config.undo_timeout_ms;
+
+	if (ms > 0)
+		timer_start(s->gate->undo_timer, ms);
+}
+
+static void on_undoing(void *owner, struct slice error)
+{
+	struct session *s = owner;
+
+	bytes_put_slice(&s->gate->error, error);
+	limit_undo(s);
+}
+
 static void prepared(struct session *s);
 
 static void on_ready(void *owner, struct slice error)
@@ -90,7 +127,7 @@ static void on_ready(void *owner, struct slice error)
 }
 
 static const struct settlement_events settlement_events = {
-	.ready = on_ready, .notice = gate_on_notice, .done = on_settled};
+	.ready = on_ready, .notice = gate_on_notice, .undoing = on_undoing, .done = on_settled};
 
 static bool start_settlement(struct session *s)
 {
@@ -112,27 +149,26 @@ static void wait_in(struct session *s, enum gate_state state)
 		timer_stop(g->timer);
 }
 
-/* The answer to ROLLBACK does not wait for ever; what is to be undone goes on behind it. */
 static void undo(struct session *s)
 {
 	struct gate *g = s->gate;
 
 	bytes_clear(&g->error);
 	wait_in(s, GATE_SETTLING);
-	if (s->snapshot->config.undo_timeout_ms > 0)
-		timer_start(g->undo_timer, s->snapshot->config.undo_timeout_ms);
+	limit_undo(s);
 	settle_rolled_back(g->settlement);
 }
 
-void gate_undo_is_late(struct session *s)
+void gate_undo_behind(struct session *s, const char *reason)
 {
 	struct gate *g = s->gate;
 
+	timer_stop(g->undo_timer);
 	if (g->state != GATE_SETTLING || !g->settlement)
 		return;
 	log_event(LOG_LEVEL_WARNING, "undo_unfinished",
-		"session=%llu reason=\"undo_timeout is over; it goes on in the background\"",
-		(unsigned long long)s->id);
+		"session=%llu reason=\"%s; it goes on in the background\"",
+		(unsigned long long)s->id, reason);
 	settle_abandon(g->settlement, false);
 	g->settlement = NULL;
 	gate_when_quiet(s, settled);
@@ -234,18 +270,24 @@ static void on_xid(void *owner, unsigned question, const struct slice *values, i
 }
 
 /* A question that has failed, cancelled by the client as its COMMIT, has ended the transaction, and
- * COMMIT would be answered as if nothing were wrong. */
+ * COMMIT would be answered as if nothing were wrong. Between two questions the server hears no
+ * cancel. */
 static void xid_known(struct session *s)
 {
 	struct gate *g = s->gate;
+	struct bytes cancelled;
 
-	if (!g->inquiry.failed) {
+	if (!g->inquiry.failed && !g->cancel_wanted) {
 		send_commit(s);
 		return;
 	}
+	bytes_init(&cancelled, 4096);
+	report_put_error(&cancelled, "57014", ASIDE_CANCELLED, NULL, NULL);
 	bytes_clear(&g->error);
-	error_put_explained(&g->error, bytes_view(&g->inquiry.error),
+	error_put_explained(&g->error,
+		bytes_view(g->inquiry.failed ? &g->inquiry.error : &cancelled),
 		"The transaction is rolled back.", slice_of(NULL, 0));
+	bytes_release(&cancelled);
 	give_up(s);
 }
 
@@ -320,7 +362,7 @@ void gate_block_ended(struct session *s)
 	}
 	tell_complete(s);
 	g->block_open = false;
-	gate_finish(s);
+	block_over(s);
 }
 
 void gate_control(struct session *s)
@@ -337,6 +379,13 @@ void gate_control(struct session *s)
 		break;
 	case STATEMENT_ROLLBACK:
 		g->hold_complete = true;
+		break;
+	case STATEMENT_SAVEPOINT:
+		if (!ledger_has_room(&s->ledger)) {
+			gate_refuse(s, "54000",
+				"too many savepoints in a transaction that has an aside");
+			return;
+		}
 		break;
 	case STATEMENT_PREPARE_TRANSACTION:
 		if (s->ledger.owed) {

@@ -28,21 +28,16 @@ static void snapshots_known(struct session *s)
 	struct gate *g = s->gate;
 
 	if (gate_was_cancelled(g)) {
-		gate_refuse_with(s, bytes_view(&g->inquiry.error));
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
 		return;
 	}
-	if (g->cancel_wanted) {
-		/* Between two questions the server let it be. */
-		gate_refuse(s, "57014", "canceling statement due to user request");
+	if (gate_heeds_cancel(s))
 		return;
-	}
 	if (!g->inquiry.failed && timer_now_ms() < g->look_until_ms &&
 		aside_release(s->worker, g->holders)) {
 		ask(s, true);
 		return;
 	}
-	/* Our Sync has ended what Bind began. */
-	g->portal_lost = g->extended;
 	gate_send_unit(s);
 }
 
@@ -58,9 +53,8 @@ static void ask(struct session *s, bool again)
 
 void gate_send_native(struct session *s)
 {
-	s->gate->cancel_wanted = false;
 	s->gate->look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
-	if (atomic_load(&s->worker->shared->clients) > 1)
+	if (s->gate->asks_native)
 		ask(s, false);
 	else
 		gate_send_unit(s);

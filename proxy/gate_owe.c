@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -30,6 +29,8 @@ static void put_in_ledger(struct session *s)
 	bytes_put_slice(&e->columns, bytes_view(&g->columns));
 	e->relation = g->found.relation;
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
+	if (g->unit.kind == STATEMENT_DETACH_PARTITION)
+		e->partition = g->found.partition;
 	if (ledger_has_condemned(&s->ledger, g->found.index))
 		e->condemned = g->found.index;
 	stats_count(s->worker->shared->stats, STATS_OWED_TOTAL);
@@ -50,6 +51,8 @@ static void put_in_ledger(struct session *s)
  * client's COMMIT. */
 static void accepted(struct session *s)
 {
+	if (gate_heeds_cancel(s))
+		return;
 	if (s->gate->block_open)
 		gate_commit_block_first(s);
 	else
@@ -95,18 +98,6 @@ static bool may_do_it(const struct gate *g)
 	}
 }
 
-static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
-{
-	struct gate *g = owner;
-
-	(void)question;
-	if (n != 3)
-		return;
-	g->found.partition_exists = slice_is(values[0], "t");
-	g->found.partition_attached = slice_is(values[1], "t");
-	g->found.has_default = slice_is(values[2], "t");
-}
-
 static void partition_known(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -115,14 +106,12 @@ static void partition_known(struct session *s)
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
 	else if (g->found.kind != 'p')
 		gate_fail_not_partitioned(s);
-	else if (!g->found.partition_exists)
+	else if (!g->found.partition)
 		gate_fail_relation(s, "42P01", g->unit.aside.partition, "does not exist");
 	else if (!g->found.partition_attached)
 		gate_fail_not_attached(s);
 	else if (g->found.has_default)
-		gate_fail(s, "55000",
-			"cannot detach partitions concurrently when a default partition exists",
-			NULL, NULL);
+		gate_fail(s, "55000", GATE_HAS_DEFAULT, NULL, NULL);
 	else
 		accepted(s);
 }
@@ -133,25 +122,13 @@ static void ask_for_partition(struct session *s)
 	struct gate *g = s->gate;
 	struct sql_path path;
 	struct bytes name;
-	char table[16];
-	const char *values[2] = {NULL, table};
-	struct question q = {.sql = "SELECT r.oid IS NOT NULL, EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_inherits i WHERE i.inhrelid" EQ "r.oid AND "
-				    "i.inhparent" EQ "$2::oid), EXISTS (SELECT 1 FROM "
-				    "pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ
-				    "$2::oid "
-				    "AND p.partdefid" NE "0::pg_catalog.oid) FROM (SELECT "
-				    "pg_catalog.to_regclass($1::text)::oid) r(oid)",
-		.values = values,
-		.n_values = 2};
 
 	bytes_init(&name, 4096);
 	if (sql_path_decode(g->unit.aside.partition, s->dialect, &path))
 		sql_path_write(&name, &path);
 	bytes_put_u8(&name, 0);
-	values[0] = (const char *)bytes_view(&name).data;
-	snprintf(table, sizeof(table), "%u", g->found.relation);
-	gate_ask_server(s, on_partition, false, &q, 1, partition_known);
+	gate_ask_for_partition(
+		s, false, (const char *)bytes_view(&name).data, g->found.relation, partition_known);
 	bytes_release(&name);
 }
 

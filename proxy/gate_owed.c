@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
@@ -91,25 +92,36 @@ static bool subject(const struct statement *st, struct sql_dialect dialect, stru
 	}
 }
 
-struct ledger_entry *gate_names_owed(const struct session *s, const struct statement *st)
+static bool read_subject(const struct session *s, const struct statement *st, struct sql_path *path)
 {
 	struct slice text;
-	struct sql_path path;
-	const struct sql_name *schema;
 
-	if (!s->ledger.owed || !subject(st, s->dialect, &text) ||
-		!sql_path_decode(text, s->dialect, &path) || path.n_parts > 2)
-		return NULL;
-	schema = path.n_parts == 2 ? &path.parts[0] : NULL;
-	return ledger_find_index(&s->ledger, schema, &path.parts[path.n_parts - 1], s->dialect);
+	return s->ledger.owed && subject(st, s->dialect, &text) &&
+	       sql_path_decode(text, s->dialect, path) && path->n_parts <= 2;
+}
+
+/* The owed index of that path, which is looked for in `schema` if the path has none; NULL: in any.
+ */
+static struct ledger_entry *find_owed(
+	const struct session *s, const struct sql_path *path, const struct sql_name *schema)
+{
+	return ledger_find_index(&s->ledger, path->n_parts == 2 ? &path->parts[0] : schema,
+		&path->parts[path->n_parts - 1], s->dialect);
+}
+
+bool gate_names_owed(const struct session *s, const struct statement *st)
+{
+	struct sql_path path;
+
+	return read_subject(s, st, &path) && find_owed(s, &path, NULL);
 }
 
 bool gate_concerns_ledger(const struct session *s, const struct statement *st)
 {
-	return gate_names_owed(s, st) != NULL;
+	return gate_names_owed(s, st);
 }
 
-void gate_settle_owed(struct session *s, struct ledger_entry *e)
+static void settle_owed(struct session *s, struct ledger_entry *e)
 {
 	struct gate *g = s->gate;
 	struct bytes answer;
@@ -122,6 +134,84 @@ void gate_settle_owed(struct session *s, struct ledger_entry *e)
 	session_tell(s, &answer);
 	bytes_release(&answer);
 	gate_unit_done(s);
+}
+
+/* A schema of search_path, and whether it has a relation of the name. */
+static void on_schema(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n != 2)
+		return;
+	bytes_put_slice(&g->schemas, values[0]);
+	bytes_put_u8(&g->schemas, 0);
+	bytes_put_u8(&g->schemas, slice_is(values[1], "t"));
+}
+
+/* The first schema of search_path that has the name, or is owed it, decides which is meant. */
+static struct ledger_entry *meant(const struct session *s, const struct sql_path *path)
+{
+	struct cursor c = cursor_over(bytes_view(&s->gate->schemas));
+	struct slice text = cursor_cstr(&c);
+	bool taken = cursor_u8(&c);
+
+	for (; !c.failed; text = cursor_cstr(&c), taken = cursor_u8(&c)) {
+		struct sql_name schema = {.len = text.len};
+		struct ledger_entry *e;
+
+		if (text.len > SQL_NAME_MAX)
+			continue;
+		memcpy(schema.text, text.data, text.len);
+		e = find_owed(s, path, &schema);
+		if (e || taken)
+			return e;
+	}
+	return NULL;
+}
+
+static void schemas_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct sql_path path;
+	struct ledger_entry *e = NULL;
+
+	if (g->inquiry.failed) {
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
+		return;
+	}
+	if (read_subject(s, &g->unit, &path))
+		e = meant(s, &path);
+	if (e)
+		settle_owed(s, e);
+	else
+		gate_run_other(s);
+}
+
+static void ask_for_schemas(struct session *s, const struct sql_name *name)
+{
+	const char *values[] = {name->text};
+	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
+				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
+				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
+				    "FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) "
+				    "WITH ORDINALITY p(s, i) ORDER BY p.i",
+		.values = values,
+		.n_values = 1};
+
+	bytes_clear(&s->gate->schemas);
+	gate_ask_server(s, on_schema, false, &q, 1, schemas_known);
+}
+
+void gate_run_named(struct session *s)
+{
+	struct sql_path path = {.n_parts = 0};
+
+	read_subject(s, &s->gate->unit, &path);
+	if (path.n_parts == 2)
+		settle_owed(s, find_owed(s, &path, NULL));
+	else
+		ask_for_schemas(s, &path.parts[0]);
 }
 
 static bool is_named_in(const struct ledger_entry *e, struct sql_dialect d, struct slice message)

@@ -42,19 +42,30 @@ static void refuse(struct session *s, struct slice error)
 	g->after_preflight(s);
 }
 
-static void refuse_name(struct session *s)
+static void refuse_for(struct session *s, const char *sqlstate, const char *text)
 {
-	struct sql_name name = {.len = 0};
 	struct bytes body;
-	char text[128];
 
-	if (!sql_name_decode(s->gate->checking->statement.aside.index, s->dialect, &name))
-		name.text[0] = '\0';
-	snprintf(text, sizeof(text), "relation \"%s\" already exists", name.text);
 	bytes_init(&body, 4096);
-	report_put_error(&body, "42P07", text, NULL, NULL);
+	report_put_error(&body, sqlstate, text, NULL, NULL);
 	refuse(s, bytes_view(&body));
 	bytes_release(&body);
+}
+
+/* The last part of it; "" when it cannot be read. */
+static const char *last_part(const struct session *s, struct slice name, struct sql_path *out)
+{
+	return sql_path_decode(name, s->dialect, out) ? out->parts[out->n_parts - 1].text : "";
+}
+
+static void refuse_name(struct session *s)
+{
+	struct sql_path path;
+	char text[128];
+
+	snprintf(text, sizeof(text), "relation \"%s\" already exists",
+		last_part(s, s->gate->checking->statement.aside.index, &path));
+	refuse_for(s, "42P07", text);
 }
 
 static void rehearsed(struct session *s)
@@ -201,6 +212,70 @@ static void droppable_known(struct session *s)
 		next(s);
 }
 
+static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n != 3)
+		return;
+	g->found.partition = (uint32_t)strtoul((const char *)values[0].data, NULL, 10);
+	g->found.partition_attached = slice_is(values[1], "t");
+	g->found.has_default = slice_is(values[2], "t");
+}
+
+#define PARTITION_SQL(which)                                                                  \
+	"SELECT r.oid, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid" EQ    \
+	"r.oid AND i.inhparent" EQ "$2::oid), EXISTS (SELECT 1 FROM "                         \
+	"pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ "$2::oid AND p.partdefid" NE \
+	"0::pg_catalog.oid) FROM pg_catalog.pg_class r WHERE r.oid" EQ which
+
+void gate_ask_for_partition(
+	struct session *s, bool by_oid, const char *value, uint32_t parent, gate_fn then)
+{
+	char table[16];
+	const char *values[] = {value, table};
+	struct question q = {.sql = by_oid ? PARTITION_SQL("$1::oid")
+					   : PARTITION_SQL("pg_catalog.to_regclass($1::text)"),
+		.values = values,
+		.n_values = 2};
+
+	snprintf(table, sizeof(table), "%u", parent);
+	s->gate->found.partition = 0;
+	gate_ask_server(s, on_partition, false, &q, 1, then);
+}
+
+static void partition_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	const struct statement_aside *d = &g->checking->statement.aside;
+	struct sql_path partition, table;
+	char text[256];
+
+	if (g->inquiry.failed) {
+		refuse(s, bytes_view(&g->inquiry.error));
+	} else if (g->found.partition == 0) {
+		next(s); /* dropped: then it is done */
+	} else if (!g->found.partition_attached) {
+		snprintf(text, sizeof(text),
+			"relation \"%s\" is not a partition of relation \"%s\"",
+			last_part(s, d->partition, &partition), last_part(s, d->table, &table));
+		refuse_for(s, "42P01", text);
+	} else if (g->found.has_default) {
+		refuse_for(s, "55000", GATE_HAS_DEFAULT);
+	} else {
+		next(s);
+	}
+}
+
+static void check_detach(struct session *s)
+{
+	char oid[16];
+
+	snprintf(oid, sizeof(oid), "%u", s->gate->checking->partition);
+	gate_ask_for_partition(s, true, oid, s->gate->checking->relation, partition_known);
+}
+
 /* The rest is either done by its object's end, or was seen when it was given. */
 static void check(struct session *s)
 {
@@ -218,6 +293,9 @@ static void check(struct session *s)
 		break;
 	case STATEMENT_DROP_INDEX:
 		ask_what_depends(s, e->index, droppable_known);
+		break;
+	case STATEMENT_DETACH_PARTITION:
+		check_detach(s);
 		break;
 	default:
 		next(s);

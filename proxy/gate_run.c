@@ -43,9 +43,10 @@ static void deliver(struct session *s, struct slice body, bool original)
 	bytes_release(&message);
 }
 
+/* Outside of a transaction the server would run the unit. */
 void gate_fail_with(struct session *s, struct slice body)
 {
-	deliver(s, body, true);
+	deliver(s, body, s->gate->facts.status == 'T');
 }
 
 void gate_refuse_with(struct session *s, struct slice body)
@@ -186,28 +187,6 @@ static void run_inline(struct session *s, const char *why)
 		send_plain_query(s);
 }
 
-static void block_committed(struct session *s)
-{
-	struct gate *g = s->gate;
-
-	g->block_open = false;
-	if (!g->inquiry.failed) {
-		ledger_committed(&s->ledger);
-		gate_run_unit(s);
-		return;
-	}
-	gate_tell_error(s, bytes_view(&g->inquiry.error));
-	g->failed = true;
-	gate_unit_done(s);
-}
-
-/* The block is ours: it is committed, the statement runs alone, and the next ordinary one begins
- * another. */
-void gate_commit_block_first(struct session *s)
-{
-	gate_command(s, "COMMIT", block_committed);
-}
-
 static void conflict(struct session *s)
 {
 	enum placement_obstacle o = s->gate->facts.obstacle;
@@ -241,10 +220,18 @@ static void conflict(struct session *s)
 static void note_made(struct session *s, const struct aside_outcome *outcome)
 {
 	uint32_t relation = s->gate->found.relation;
-	bool ok = outcome->made == 0 || ledger_note_made(&s->ledger, relation, outcome->made);
+	struct bytes role;
+	struct slice who;
+	bool ok;
 
+	bytes_init(&role, 4096);
+	aside_settings_of_role(bytes_view(&s->gate->settings), &role);
+	who = bytes_view(&role);
+	ok = !bytes_failed(&role) &&
+	     (outcome->made == 0 || ledger_note_made(&s->ledger, relation, outcome->made, who));
 	for (unsigned i = 0; i < outcome->n_condemned; i++)
-		ok &= ledger_condemn(&s->ledger, relation, outcome->condemned[i]);
+		ok &= ledger_condemn(&s->ledger, relation, outcome->condemned[i], who);
+	bytes_release(&role);
 	if (!ok)
 		log_event(LOG_LEVEL_ERROR, "made_and_forgotten",
 			"session=%llu index=%u reason=\"out of memory\"", (unsigned long long)s->id,
@@ -292,11 +279,8 @@ static void placed(struct session *s)
 			succeed_now(s);
 		else if (may_use_what_is_new(s))
 			gate_owe(s);
-		else if (g->facts.status == 'T')
-			gate_fail_with(s, bytes_view(&g->error));
 		else
-			gate_refuse_with(
-				s, bytes_view(&g->error)); /* alone, the server would run it */
+			gate_fail_with(s, bytes_view(&g->error));
 		break;
 	case PLACEMENT_INLINE:
 		run_inline(s, "only this transaction can see the relation");
@@ -343,6 +327,8 @@ static void start_aside(struct session *s)
 		.condemned = ledger_has_condemned(&s->ledger, g->found.index) ? g->found.index : 0,
 	};
 
+	if (gate_heeds_cancel(s))
+		return;
 	g->aside = g->ahead ? g->ahead : aside_open(s->worker, &g->target, s->id);
 	g->ahead = NULL;
 	if (g->aside && !aside_start(g->aside, g->server_pid, &request, &events, s))

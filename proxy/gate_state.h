@@ -35,9 +35,10 @@ struct timer;
 struct gate_lookup {
 	uint32_t relation, index;
 	uint32_t index_table;
+	uint32_t partition; /* of DETACH */
 	bool index_valid;
 	bool owned, creates, schema_owned, maintained, temporary;
-	bool partition_exists, partition_attached, has_default;
+	bool partition_attached, has_default;
 	uint32_t version; /* of the server: 150004 */
 	char kind;
 	char table[2 * 2 * 66]; /* schema and name, each quoted */
@@ -65,9 +66,12 @@ struct gate {
 	bool lone;			  /* one statement only: the text goes as a whole */
 	bool own_block;	     /* several statements outside of a transaction: we make it one */
 	bool block_open;     /* our BEGIN was sent, our COMMIT not */
+	bool commit_first;   /* it is being ended for the unit, which runs behind it */
 	bool failed_before;  /* an earlier statement of the same pipeline has failed */
 	bool column_dropped; /* one that the index in `checking` uses */
 	bool portal_lost;    /* our Sync has ended the portal's transaction */
+	bool cut;	     /* and what the client had executed before in the pipeline */
+	bool asks_native;    /* outside of a transaction, too, the server is asked first */
 	bool bind_answer;    /* the next BindComplete is ours */
 
 	/* The unit. */
@@ -88,6 +92,7 @@ struct gate {
 
 	const struct statement *rehearsed; /* borrowed: the unit, or an owed one */
 	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
+	struct bytes schemas; /* owned: those in search_path, each with whether it has the name */
 	gate_fn after_rehearsal;
 	struct ledger_entry *checking; /* borrowed: the owed one that is looked at before COMMIT */
 	gate_fn after_preflight;
@@ -96,7 +101,7 @@ struct gate {
 	gate_fn then;		/* after ASKING or KEEPING */
 	char holders[512];	/* pids of those who hold a snapshot for nothing */
 	uint64_t look_until_ms; /* for these */
-	bool cancel_wanted;	/* by the client, since then */
+	bool cancel_wanted;	/* by the client, since what came before is answered */
 	enum aside_result result;
 	struct aside *ahead;	       /* owned: opened while the server is still asked */
 	struct aside *aside;	       /* owned until it has told its outcome */
@@ -146,6 +151,9 @@ void gate_open_ahead(struct session *s);
 void gate_ask(struct session *s);
 /* gate_ask.c: a question has met the client's cancel request, or its statement_timeout. */
 bool gate_was_cancelled(const struct gate *g);
+/* gate_ask.c: the client's cancel request came between two questions, where the server had nothing
+ * to cancel: true, and the unit fails by it. */
+bool gate_heeds_cancel(struct session *s);
 /* gate_ask.c: takes over a row of the look-up. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_owe.c: puts the statement into the ledger, if it would work. */
@@ -159,6 +167,12 @@ bool gate_name_is_taken(const struct session *s, const struct statement *st);
  */
 void gate_rehearse(
 	struct session *s, const struct statement *st, struct slice settings, gate_fn then);
+/* In the place of PostgreSQL's own words, with 55000. */
+#define GATE_HAS_DEFAULT "cannot detach partitions concurrently when a default partition exists"
+/* gate_preflight.c: asks for a partition of the relation `parent`, by its OID or its name; `then`
+ * finds it in `found`. */
+void gate_ask_for_partition(
+	struct session *s, bool by_oid, const char *value, uint32_t parent, gate_fn then);
 /* gate_preflight.c: whether the index `found` could be dropped; `then` finds in `error` why not. */
 void gate_ask_what_depends(struct session *s, gate_fn then);
 /*
@@ -166,10 +180,12 @@ void gate_ask_what_depends(struct session *s, gate_fn then);
  * go to the server, or nothing.
  */
 void gate_preflight(struct session *s, gate_fn then);
-/* gate_owed.c: the owed CREATE INDEX whose index the statement drops or rebuilds; NULL: none. */
-struct ledger_entry *gate_names_owed(const struct session *s, const struct statement *st);
-/* gate_owed.c: the unit is about that one: takes it out of the ledger, or is done by it. */
-void gate_settle_owed(struct session *s, struct ledger_entry *e);
+/* gate_owed.c: whether the statement drops or rebuilds an index of a name that is owed, in whatever
+ * schema. */
+bool gate_names_owed(const struct session *s, const struct statement *st);
+/* gate_owed.c: the unit does: if that one is meant, it is taken out of the ledger, or done by it.
+ */
+void gate_run_named(struct session *s);
 /* gate_owed.c: a hint for an error that may come of something being owed; NULL: none. Returns
  * `out`. */
 const char *gate_owed_hint(const struct session *s, struct slice body, char *out, size_t size);
@@ -177,15 +193,16 @@ const char *gate_owed_hint(const struct session *s, struct slice body, char *out
 void gate_succeed(struct session *s, const char *notice);
 /* gate_run.c: everything is known: starts the aside. */
 void gate_place(struct session *s);
-/* gate_run.c: the block is ours: it is committed, and the unit runs alone behind it. */
-void gate_commit_block_first(struct session *s);
 /* gate_unit.c: finds the way for the unit, by the status that the server has now. */
 void gate_run_unit(struct session *s);
+/* gate_unit.c: the same for a unit that is not about something owed. */
+void gate_run_other(struct session *s);
 /* gate_run.c: delivers an error in the unit's place, our own or a body. */
 void gate_fail(struct session *s, const char *sqlstate, const char *message, const char *detail,
 	const char *hint);
 void gate_fail_with(struct session *s, struct slice body);
-/* gate_run.c: the same where the server would not refuse the unit by itself. */
+/* gate_run.c: the same where the server would not refuse the unit by itself: transaction control.
+ */
 void gate_refuse(struct session *s, const char *sqlstate, const char *message);
 void gate_refuse_with(struct session *s, struct slice body);
 
@@ -207,9 +224,12 @@ void gate_control_done(struct session *s);
 void gate_tell_error(struct session *s, struct slice body);
 /* gate_commit.c: ends our own block; gate_finish() follows. */
 void gate_end_block(struct session *s, bool commit);
+/* gate_commit.c: commits our own block; the unit runs alone behind it, and the next ordinary
+ * statement begins another. */
+void gate_commit_block_first(struct session *s);
 void gate_block_ended(struct session *s);
-/* gate_commit.c: undo_timeout is over. */
-void gate_undo_is_late(struct session *s);
+/* gate_commit.c: the client waits no longer for what is undone, for that reason. */
+void gate_undo_behind(struct session *s, const char *reason);
 /* gate_unit.c: nothing is left: ReadyForQuery to the client of a Query, and the gate opens. */
 void gate_finish(struct session *s);
 

@@ -232,24 +232,15 @@ static void begin_block(struct session *s)
 /* Where PostgreSQL would have refused the statement, what it leaves when it fails is our doing. */
 static bool is_guarded(const struct session *s)
 {
-	return s->snapshot->config.native == NATIVE_GUARD || s->gate->own_block ||
-	       s->gate->portal_lost;
+	return s->snapshot->config.native == NATIVE_GUARD || s->gate->own_block || s->gate->cut;
 }
 
-void gate_run_unit(struct session *s)
+void gate_run_other(struct session *s)
 {
 	struct gate *g = s->gate;
-	char status = s->dialogue.status;
-	struct ledger_entry *owed = status == 'T' ? gate_names_owed(s, &g->unit) : NULL;
+	char status = g->facts.status;
 
-	/* PostgreSQL ends an implicit block before it answers the last statement in it. */
-	g->hold_complete = g->own_block && is_last(g);
-	g->completed = false;
-	g->facts = (struct placement_facts){.status = status, .guard = is_guarded(s)};
-	if (owed)
-		gate_settle_owed(s, owed);
-	else if (statement_is_aside(&g->unit) &&
-		 (status == 'T' || (status == 'I' && g->facts.guard)))
+	if (statement_is_aside(&g->unit) && (status == 'T' || (status == 'I' && g->facts.guard)))
 		gate_ask(s);
 	else if (statement_is_control(&g->unit) && gate_is_engaged(s))
 		gate_control(s);
@@ -259,4 +250,18 @@ void gate_run_unit(struct session *s)
 		gate_send_native(s);
 	else
 		gate_send_unit(s);
+}
+
+void gate_run_unit(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	/* PostgreSQL ends an implicit block before it answers the last statement in it. */
+	g->hold_complete = g->own_block && is_last(g);
+	g->completed = false;
+	g->facts = (struct placement_facts){.status = s->dialogue.status, .guard = is_guarded(s)};
+	if (g->facts.status == 'T' && gate_names_owed(s, &g->unit))
+		gate_run_named(s);
+	else
+		gate_run_other(s);
 }

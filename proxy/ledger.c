@@ -1,5 +1,6 @@
 #include "ledger.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void ledger_init(struct ledger *l)
@@ -25,6 +26,12 @@ void ledger_drop_first(struct ledger *l)
 	free_entry(e);
 }
 
+static void free_made(struct ledger_made *m)
+{
+	bytes_release(&m->role);
+	free(m);
+}
+
 void ledger_drop_made(struct ledger *l)
 {
 	struct ledger_made *m = l->made;
@@ -32,7 +39,7 @@ void ledger_drop_made(struct ledger *l)
 	if (!m)
 		return;
 	l->made = m->next;
-	free(m);
+	free_made(m);
 }
 
 void ledger_release(struct ledger *l)
@@ -147,7 +154,7 @@ void ledger_forget_cancelled(struct ledger *l)
 	}
 }
 
-bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index)
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role)
 {
 	struct ledger_made *m = calloc(1, sizeof(*m));
 
@@ -155,6 +162,12 @@ bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index)
 		return false;
 	*m = (struct ledger_made){
 		.next = l->made, .relation = relation, .index = index, .depth = l->n_savepoints};
+	bytes_init(&m->role, role.len + 1);
+	bytes_put_slice(&m->role, role);
+	if (bytes_failed(&m->role)) {
+		free_made(m);
+		return false;
+	}
 	l->made = m;
 	return true;
 }
@@ -167,7 +180,7 @@ static struct ledger_made *find_made(const struct ledger *l, uint32_t index)
 	return NULL;
 }
 
-bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index)
+bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct slice role)
 {
 	struct ledger_made *m = find_made(l, index);
 
@@ -175,7 +188,7 @@ bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index)
 		m->undo = true;
 		return true;
 	}
-	if (!ledger_note_made(l, relation, index))
+	if (!ledger_note_made(l, relation, index, role))
 		return false;
 	l->made->undo = l->made->leftover = true;
 	return true;
@@ -188,13 +201,26 @@ bool ledger_has_condemned(const struct ledger *l, uint32_t index)
 	return m && m->undo;
 }
 
+bool ledger_has_room(struct ledger *l)
+{
+	unsigned room = l->room > 0 ? 2 * l->room : 16;
+	struct sql_name *more;
+
+	if (l->n_savepoints < l->room)
+		return true;
+	if (room > LEDGER_SAVEPOINTS)
+		return false;
+	more = realloc(l->savepoints, room * sizeof(*more));
+	if (!more)
+		return false;
+	l->savepoints = more;
+	l->room = room;
+	return true;
+}
+
 void ledger_savepoint(struct ledger *l, const struct sql_name *name)
 {
-	if (!l->savepoints)
-		l->savepoints = calloc(LEDGER_SAVEPOINTS, sizeof(*l->savepoints));
-	/* One too many is as good as one not seen: going back to it undoes more. */
-	if (!l->savepoints || l->n_savepoints == LEDGER_SAVEPOINTS)
-		return;
+	assert(l->n_savepoints < l->room);
 	l->savepoints[l->n_savepoints++] = *name;
 }
 
@@ -259,7 +285,7 @@ void ledger_committed(struct ledger *l)
 			continue;
 		}
 		*at = m->next;
-		free(m);
+		free_made(m);
 	}
 	l->n_savepoints = 0;
 }

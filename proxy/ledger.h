@@ -22,6 +22,7 @@ struct ledger_entry {
 	struct sql_name schema;	    /* of the table */
 	uint32_t relation;	    /* OID of the table, as the transaction saw it */
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
+	uint32_t partition;	    /* OID of the one to detach; 0 */
 	uint32_t condemned;	    /* OID of one that has the new one's name and is to go; 0 */
 	unsigned depth;		    /* savepoints that were set */
 	bool cancelled;		    /* and in which depth */
@@ -31,6 +32,7 @@ struct ledger_entry {
 /* An index that was made while the transaction was open. */
 struct ledger_made {
 	struct ledger_made *next; /* owned */
+	struct bytes role;	  /* owned: settings that say as whom it was made */
 	uint32_t relation;	  /* OID of its table */
 	uint32_t index;
 	unsigned depth;
@@ -38,13 +40,13 @@ struct ledger_made {
 	bool leftover; /* nobody has ever wanted it: an earlier build's */
 };
 
-#define LEDGER_SAVEPOINTS 256u
+#define LEDGER_SAVEPOINTS 65536u
 
 struct ledger {
 	struct ledger_entry *owed;   /* owned, in order */
 	struct ledger_made *made;    /* owned, latest first */
 	struct sql_name *savepoints; /* owned, outermost first; only those seen */
-	unsigned n_savepoints;
+	unsigned n_savepoints, room; /* set, and as many as there is memory for */
 };
 
 void ledger_init(struct ledger *l);
@@ -69,16 +71,18 @@ bool ledger_owes_drop(const struct ledger *l, uint32_t index);
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 /* Frees what was cancelled: to be called before COMMIT. */
 void ledger_forget_cancelled(struct ledger *l);
-/* False without memory. */
-bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index);
+/* `role` is copied. False without memory. */
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role);
 /* That index is to go at the transaction's end, however that ends. False without memory. */
-bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index);
+bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct slice role);
 /* Whether it is. */
 bool ledger_has_condemned(const struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */
 void ledger_drop_first(struct ledger *l);
 void ledger_drop_made(struct ledger *l);
 
+/* To be called before a savepoint is set: false without memory, and beyond LEDGER_SAVEPOINTS. */
+bool ledger_has_room(struct ledger *l);
 /* The server has set, released or gone back to a savepoint. One that was set before the ledger
  * began is unknown here. */
 void ledger_savepoint(struct ledger *l, const struct sql_name *name);

@@ -8,6 +8,8 @@ enum placement_obstacle placement_policy(const struct placement_facts *f)
 		return OBSTACLE_ISOLATION;
 	if (f->owes)
 		return OBSTACLE_ORDER;
+	if (f->redefines)
+		return OBSTACLE_OBJECT;
 	return f->destroys ? OBSTACLE_DESTROYS : OBSTACLE_NONE;
 }
 

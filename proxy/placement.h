@@ -39,6 +39,7 @@ struct placement_facts {
 	bool visible;	     /* the aside connection resolves the names to the same relation */
 	bool exists;	     /* the server connection resolves them at all */
 	bool destroys;	     /* DROP of a valid index, DETACH */
+	bool redefines;	     /* the transaction has changed functions that the statement may call */
 	bool owes;	     /* the transaction owes a statement already */
 	enum placement_obstacle obstacle;
 };

@@ -183,12 +183,14 @@ static struct aside_request request_for_owed(const struct settlement *st, bool h
 		.dialect = st->dialect,
 		.relation = e->relation,
 		.index = e->index,
-		.condemned = e->condemned};
+		.condemned = e->condemned,
+		.partition = e->partition};
 }
 
 static struct aside_request request_for_undo(const struct settlement *st)
 {
 	return (struct aside_request){.mode = ASIDE_UNDO,
+		.settings = bytes_view(&st->ledger.made->role),
 		.relation = st->ledger.made->relation,
 		.index = st->ledger.made->index,
 		.dialect = st->dialect};
@@ -198,17 +200,20 @@ static struct aside_request request_for_undo(const struct settlement *st)
 static bool next_request(struct settlement *st, struct aside_request *request)
 {
 	bool keep = st->target.snapshot->config.on_rollback == ROLLBACK_KEEP;
+	bool begins = st->state != SETTLE_UNDOING;
 
 	if (st->state == SETTLE_OWED && st->ledger.owed) {
 		*request = request_for_owed(st, false);
 		return true;
 	}
-	if (st->state != SETTLE_UNDOING)
+	if (begins)
 		enter(st, SETTLE_UNDOING);
 	while (st->ledger.made && keep && !st->ledger.made->leftover)
 		ledger_drop_made(&st->ledger);
 	if (!st->ledger.made)
 		return false;
+	if (begins && st->owner)
+		st->events.undoing(st->owner, bytes_view(&st->error));
 	*request = request_for_undo(st);
 	return true;
 }
@@ -445,10 +450,11 @@ static void find_out(struct settlement *st)
 	timer_start(st->timer, 0);
 }
 
-void settle_cancel(struct settlement *st)
+bool settle_cancel(struct settlement *st)
 {
 	if (st->aside && st->state == SETTLE_OWED)
 		aside_cancel(st->aside);
+	return st->state == SETTLE_UNDOING;
 }
 
 void settle_abandon(struct settlement *st, bool in_doubt)

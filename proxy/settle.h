@@ -29,6 +29,9 @@ struct settlement_events {
 	void (*ready)(void *owner, struct slice error);
 	/* The body of a NoticeResponse. */
 	void (*notice)(void *owner, struct slice body);
+	/* After COMMIT: what was owed has ended, with that error if any, and what was made in vain
+	 * is still to be undone. */
+	void (*undoing)(void *owner, struct slice error);
 	/* Everything is done, or has failed with that error. Called once, unless abandoned. */
 	void (*done)(void *owner, struct slice error);
 };
@@ -49,8 +52,9 @@ void settle_set_xid(
 /* The server has said so. `done` follows. */
 void settle_committed(struct settlement *st);
 void settle_rolled_back(struct settlement *st);
-/* The client wants what is running cancelled. */
-void settle_cancel(struct settlement *st);
+/* The client wants what is running cancelled. True when that is undoing, which goes on: the owner
+ * need not wait for it. */
+bool settle_cancel(struct settlement *st);
 /*
  * The owner is gone. With `in_doubt`, COMMIT was forwarded and its answer is not known: the server
  * is asked until it says. Without, a settlement that has not begun counts as rolled back.

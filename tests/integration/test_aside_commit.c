@@ -94,6 +94,45 @@ static void what_uses_things_made_in_the_transaction_runs_after_commit(void **st
 	}
 }
 
+/* No lock tells that a function was replaced, and an index of the old one would be wrong. */
+static void what_uses_functions_that_the_transaction_changed_runs_after_commit(void **state)
+{
+	static const char *const changes[] = {
+		"CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql "
+		"AS 'BEGIN RETURN $1 + 1000; END'",
+		"SAVEPOINT s; ALTER FUNCTION f(int) PARALLEL SAFE; RELEASE s",
+		"ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem",
+	};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	fresh_table();
+	tell("SET ROLE app; CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql "
+	     "AS 'BEGIN RETURN $1; END'; CREATE TEXT SEARCH CONFIGURATION c (COPY = simple); "
+	     "RESET ROLE");
+	for (size_t i = 0; i < LENGTH(changes); i++) {
+		db_do(conn, "BEGIN");
+		db_do(conn, "%s", changes[i]);
+		db_do(conn, "CREATE INDEX CONCURRENTLY on_f ON t (f(id))");
+		db_do(conn, "CREATE INDEX CONCURRENTLY part ON t (id) WHERE f(id) > 5");
+		assert_string_equal(index_state("on_f"), "");
+		db_do(conn, "REINDEX INDEX CONCURRENTLY on_f");
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("on_f"), "t");
+		assert_string_equal(index_state("part"), "t");
+		assert_string_equal(
+			ask("SET enable_seqscan = off; SELECT count(*) FROM t WHERE f(id) = 1001"),
+			"1");
+		tell("DROP INDEX on_f, part");
+	}
+	/* What calls nothing is in nobody's way. */
+	db_do(conn, "BEGIN");
+	db_do(conn, "%s", changes[0]);
+	db_do(conn, "CREATE INDEX CONCURRENTLY plain ON t USING btree (id, v) INCLUDE (v)");
+	assert_string_equal(index_state("plain"), "t");
+	db_do(conn, "COMMIT");
+}
+
 static void several_statements_run_in_their_order(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -432,6 +471,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FRESH_TEST(what_the_transaction_is_in_the_way_of_runs_after_commit),
 		FRESH_TEST(what_uses_things_made_in_the_transaction_runs_after_commit),
+		FRESH_TEST(what_uses_functions_that_the_transaction_changed_runs_after_commit),
 		FRESH_TEST(several_statements_run_in_their_order),
 		FRESH_TEST(a_rollback_forgets_what_was_owed),
 		FRESH_TEST(a_failure_after_commit_says_what_is_left_to_do),

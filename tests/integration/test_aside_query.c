@@ -226,6 +226,25 @@ static void first_in_a_pipeline(struct talk *t)
 	hear(t, 1);
 }
 
+static void first_and_wrong(struct talk *t)
+{
+	parse_to_execute(t, with(t, "CREATE INDEX ", " i ON t (id) WHERE WHERE"));
+	wire_sync(t->w);
+	parse_to_execute(t, with(t, "CREATE INDEX ", " i ON t (nothing)"));
+	wire_sync(t->w);
+	hear(t, 2);
+}
+
+static void a_portal_of_an_earlier_pipeline(struct talk *t)
+{
+	wire_parse(t->w, "a", create(t));
+	wire_bind(t->w, "p", "a", 0);
+	wire_sync(t->w);
+	wire_execute(t->w, "p", 0);
+	wire_sync(t->w);
+	hear(t, 2);
+}
+
 static void a_query_behind_a_pipeline_without_sync(struct talk *t)
 {
 	wire_parse(t->w, "", "SELECT 1");
@@ -242,10 +261,15 @@ static void a_pipeline_outside_of_a_transaction_is_cut(void **state)
 		{"behind others, with names", behind_others_with_names},
 		{"behind an error", behind_an_error_in_a_pipeline},
 		{"first", first_in_a_pipeline},
+		{"first, and wrong", first_and_wrong},
+		{"a portal of an earlier pipeline", a_portal_of_an_earlier_pipeline},
 		{"a Query behind a pipeline without Sync", a_query_behind_a_pipeline_without_sync},
 	};
 
 	(void)state;
+	talk_compare(shapes, LENGTH(shapes));
+	/* With another session the server is asked for those who hold a snapshot. */
+	db_connect(proxy->port, "");
 	talk_compare(shapes, LENGTH(shapes));
 }
 
@@ -317,6 +341,24 @@ static void what_fails_outside_of_a_transaction_leaves_nothing(void **state)
 	assert_string_equal(index_state("i"), "");
 }
 
+/* Outside of a transaction the server would run what it is to refuse. */
+static void without_connections_nothing_runs(void **state)
+{
+	struct proxy *lonely = proxy_start(fixture_url(""), "--aside-upstream",
+		"postgresql://127.0.0.1:1/", "--native", "guard", NULL);
+	PGconn *conn = db_connect(lonely->port, "");
+
+	(void)state;
+	fresh_table();
+	db_fail(conn, "08001", "CREATE INDEX CONCURRENTLY i ON t (id); SELECT 1");
+	db_fail(conn, "08001", "CREATE INDEX CONCURRENTLY i ON t (id)");
+	assert_int_equal(db_status(conn), 'I');
+	assert_string_equal(index_state("i"), "");
+	tell("INSERT INTO t VALUES (1)");
+	db_fail(conn, "08001", "CREATE UNIQUE INDEX CONCURRENTLY i ON t (id); SELECT 1");
+	assert_string_equal(index_state("i"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +369,7 @@ int main(void)
 		TEST(a_query_that_also_takes_copy_data_is_left_to_postgres),
 		TEST(a_syntax_error_anywhere_means_that_nothing_runs),
 		TEST(what_fails_outside_of_a_transaction_leaves_nothing),
+		TEST(without_connections_nothing_runs),
 	};
 
 	return cmocka_run_group_tests(tests, talk_start, fixture_stop);

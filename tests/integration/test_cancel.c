@@ -2,6 +2,7 @@
  * CancelRequest: it ends what the client is waiting for, whatever that is, and nothing else.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -301,6 +302,59 @@ static void cancels_from_elsewhere_at_any_moment_leave_nothing(void **state)
 	assert_true(cancelled > 0);
 }
 
+/* The server process is stopped: it has heard of the cancel, and let it be, before it reads what
+ * the gate has sent meanwhile. */
+static void cancel_unheard(struct proxy *p, PGconn *conn, const char *sql, bool extended)
+{
+	const char *state = extended ? "to=sync" : "to=asking";
+	int before = proxy_count_logged(p, state);
+	pid_t pid = (pid_t)PQbackendPID(conn);
+
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	if (extended)
+		assert_true(PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0));
+	else
+		db_send(conn, "%s", sql);
+	WAIT_FOR(proxy_count_logged(p, state) > before);
+	db_cancel(conn);
+	assert_int_equal(kill(pid, SIGCONT), 0);
+}
+
+static void a_cancel_that_the_server_does_not_hear_is_heard(void **state)
+{
+	static const struct {
+		const char *before, *sql;
+		bool extended;
+		char status;
+	} cases[] = {
+		{"BEGIN", "CREATE INDEX CONCURRENTLY i ON t (id)", false, 'E'},
+		{"BEGIN", "CREATE INDEX CONCURRENTLY i ON t (id)", true, 'E'},
+		{"SELECT 1", "CREATE INDEX CONCURRENTLY i ON t (id)", false, 'I'},
+		{"SELECT 1", "CREATE INDEX CONCURRENTLY i ON t (id)", true, 'I'},
+		{"SELECT 1", "DELETE FROM t; CREATE INDEX CONCURRENTLY i ON t (id)", false, 'I'},
+		{"BEGIN; INSERT INTO t VALUES (4711); CREATE INDEX CONCURRENTLY i ON t (id)",
+			"COMMIT", false, 'I'},
+		{"BEGIN; CREATE INDEX CONCURRENTLY i ON t (id)", "COMMIT", false, 'I'},
+	};
+	struct proxy *p = proxy_start(fixture_url(""), "--log-level", "debug", NULL);
+	PGconn *conn = db_connect(p->port, "");
+
+	(void)state;
+	db_connect(p->port, ""); /* a lone session is asked nothing outside of a transaction */
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		db_do(conn, "%s", cases[i].before);
+		cancel_unheard(p, conn, cases[i].sql, cases[i].extended);
+		assert_string_equal(db_outcome(conn), "57014");
+		assert_int_equal(db_status(conn), cases[i].status);
+		db_do(conn, "ROLLBACK");
+		assert_string_equal(index_state("i"), "");
+		assert_string_equal(ask("SELECT count(*) FROM t"), "1000");
+	}
+	/* It was for that statement only. */
+	db_do(conn, "BEGIN; CREATE INDEX CONCURRENTLY i ON t (id); COMMIT");
+	assert_string_equal(index_state("i"), "t");
+}
+
 /* Right process, wrong key, as fast as they can be sent: all of `w` before any is waited for. */
 static void send_wrong_cancels(struct wire **w, int n, int pid)
 {
@@ -352,6 +406,7 @@ int main(void)
 		FRESH_TEST(a_cancel_at_any_moment_of_commit_is_heard_or_comes_too_late),
 		FRESH_TEST(a_cancel_at_any_moment_of_a_text_leaves_no_transaction),
 		FRESH_TEST(cancels_from_elsewhere_at_any_moment_leave_nothing),
+		FRESH_TEST(a_cancel_that_the_server_does_not_hear_is_heard),
 		FRESH_TEST(a_flood_of_cancels_disturbs_nobody),
 	};
 

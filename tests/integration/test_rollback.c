@@ -276,6 +276,99 @@ static void the_answer_to_rollback_waits_for_undo(void **state)
 	assert_true(is_gone("ix"));
 }
 
+/* What a ROLLBACK TO has condemned goes after COMMIT. */
+static void the_answer_to_commit_does_not_wait_for_ever(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--undo-timeout", "100ms", NULL);
+
+	(void)state;
+	for (int owes = 0; owes <= 1; owes++) {
+		PGconn *conn = db_connect(p->port, ""), *reader = db_connect(cluster.port, "");
+
+		prepare(NULL);
+		db_do(reader, "BEGIN; SELECT count(*) FROM t");
+		db_do(conn, "BEGIN; SAVEPOINT s");
+		db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+		db_do(conn, "ROLLBACK TO s; INSERT INTO other VALUES (1), (1)");
+		if (owes)
+			db_do(conn, "CREATE UNIQUE INDEX CONCURRENTLY iy ON other (id)");
+		db_send(conn, "COMMIT");
+		assert_string_equal(db_outcome(conn), owes ? "23505" : "00000");
+		assert_string_equal(ask("SELECT count(*) FROM other"), "2");
+		assert_string_not_equal(indexes(), "");
+		db_do(reader, "COMMIT");
+		WAIT_FOR(is_gone("ix"));
+	}
+}
+
+static void whoever_cancels_does_not_wait_for_undo(void **state)
+{
+	static const char *const ends[] = {"ROLLBACK", "COMMIT"};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(ends); i++) {
+		PGconn *conn = db_connect(proxy->port, ""), *reader = db_connect(cluster.port, "");
+
+		db_do(reader, "BEGIN; SELECT count(*) FROM t");
+		db_do(conn, "BEGIN; SAVEPOINT s");
+		db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+		db_do(conn, "ROLLBACK TO s");
+		db_send(conn, "%s", ends[i]);
+		WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE "
+				     "wait_event_type = 'Lock' AND query LIKE 'DROP INDEX%%'"));
+		db_cancel(conn);
+		assert_string_equal(db_outcome(conn), "00000");
+		db_do(reader, "COMMIT");
+		WAIT_FOR(is_gone("ix"));
+	}
+}
+
+/* It is dropped as whoever made it, here a role whose rights the user does not inherit. */
+static void undo_has_the_role_of_the_statement(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	tell("CREATE ROLE boss; ALTER ROLE app NOINHERIT; GRANT boss TO app; "
+	     "ALTER SCHEMA public OWNER TO postgres; GRANT ALL ON SCHEMA public TO boss; "
+	     "ALTER TABLE t OWNER TO boss");
+	db_do(conn, "SET ROLE boss; BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "RESET ROLE; ROLLBACK");
+	assert_true(is_gone("ix"));
+	/* A failure that only the transaction's end can clean up after. */
+	db_do(conn, "SET ROLE boss; BEGIN; SELECT count(*) FROM t");
+	tell("INSERT INTO t VALUES (1)");
+	db_fail(conn, "23505", "CREATE UNIQUE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "ROLLBACK");
+	assert_true(is_gone("ix"));
+	tell("ALTER ROLE app INHERIT; DROP OWNED BY boss; DROP ROLE boss");
+}
+
+/* A block of ours that is being committed when its client goes may commit all the same. */
+static void a_block_whose_client_is_lost_during_commit_is_found_out(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *holder = db_super(cluster.port);
+
+	(void)state;
+	tell("CREATE TABLE third (id int); ALTER TABLE third OWNER TO app; "
+	     "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS "
+	     "'BEGIN PERFORM pg_advisory_xact_lock(9); RETURN NULL; END'; "
+	     "CREATE CONSTRAINT TRIGGER c AFTER INSERT ON other DEFERRABLE INITIALLY DEFERRED "
+	     "FOR EACH ROW EXECUTE FUNCTION waits()");
+	db_do(holder, "SELECT pg_advisory_lock(9)");
+	db_send(conn, "INSERT INTO third VALUES (1); CREATE INDEX CONCURRENTLY ix ON t (id); "
+		      "INSERT INTO other VALUES (1); CREATE INDEX CONCURRENTLY iy ON other (id)");
+	WAIT_FOR(waits_in((uint32_t)PQbackendPID(conn), "advisory"));
+	db_close(conn);
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+			     "'pgaside/outcome'"));
+	db_do(holder, "SELECT pg_advisory_unlock(9)");
+	WAIT_FOR(ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"));
+	assert_string_equal(ask("SELECT count(*) FROM other"), "1");
+	assert_string_equal(indexes(), "ix");
+}
+
 static void a_lost_client_is_a_rollback(void **state)
 {
 	for (int i = 0; i < 3; i++) {
@@ -418,6 +511,10 @@ int main(void)
 		CASE(keep_keeps),
 		CASE(the_answer_to_rollback_does_not_wait_for_ever),
 		CASE(the_answer_to_rollback_waits_for_undo),
+		CASE(the_answer_to_commit_does_not_wait_for_ever),
+		CASE(whoever_cancels_does_not_wait_for_undo),
+		CASE(undo_has_the_role_of_the_statement),
+		CASE(a_block_whose_client_is_lost_during_commit_is_found_out),
 		CASE(a_lost_client_is_a_rollback),
 		CASE(a_client_lost_during_the_build_leaves_nothing),
 		CASE(undo_finds_the_index_under_any_name),

@@ -187,6 +187,16 @@ static void what_destroys_is_deferred_to_the_commit(void **state)
 	assert_int_equal(placement_policy(&f), OBSTACLE_DESTROYS);
 }
 
+static void what_calls_a_changed_function_is_deferred_to_the_commit(void **state)
+{
+	struct placement_facts f = plain();
+
+	(void)state;
+	f.redefines = true;
+	decides(f, PLACEMENT_AT_COMMIT);
+	assert_int_equal(placement_policy(&f), OBSTACLE_OBJECT);
+}
+
 static void behind_what_is_owed_everything_is_owed(void **state)
 {
 	struct placement_facts f = plain();
@@ -217,7 +227,7 @@ static void policy_is_a_matter_of_open_transactions(void **state)
 static void every_combination_of_facts_has_the_place_that_the_rules_give(void **state)
 {
 	(void)state;
-	for (unsigned bits = 0; bits < 512; bits++) {
+	for (unsigned bits = 0; bits < 1024; bits++) {
 		struct placement_facts f = {.status = bits & 1 ? 'I' : 'T',
 			.guard = bits & 2,
 			.read_only = bits & 4,
@@ -226,10 +236,11 @@ static void every_combination_of_facts_has_the_place_that_the_rules_give(void **
 			.exists = bits & 32,
 			.destroys = bits & 64,
 			.owes = bits & 128,
-			.obstacle = bits & 256 ? OBSTACLE_LOCK : OBSTACLE_NONE};
+			.obstacle = bits & 256 ? OBSTACLE_LOCK : OBSTACLE_NONE,
+			.redefines = bits & 512};
 		enum placement got = placement_decide(&f);
-		bool waits =
-			f.obstacle != OBSTACLE_NONE || !f.read_committed || f.destroys || f.owes;
+		bool waits = f.obstacle != OBSTACLE_NONE || !f.read_committed || f.destroys ||
+			     f.owes || f.redefines;
 
 		if (f.status == 'I')
 			assert_int_equal(got == PLACEMENT_NOW,
@@ -279,6 +290,7 @@ int main(void)
 		cmocka_unit_test(every_obstacle_defers_it_to_the_commit),
 		cmocka_unit_test(repeatable_read_defers_it_to_the_commit),
 		cmocka_unit_test(what_destroys_is_deferred_to_the_commit),
+		cmocka_unit_test(what_calls_a_changed_function_is_deferred_to_the_commit),
 		cmocka_unit_test(behind_what_is_owed_everything_is_owed),
 		cmocka_unit_test(policy_is_a_matter_of_open_transactions),
 		cmocka_unit_test(every_combination_of_facts_has_the_place_that_the_rules_give),

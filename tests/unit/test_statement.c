@@ -257,6 +257,28 @@ static void names_are_found(void **state)
 	}
 }
 
+static void whether_an_index_calls_anything_is_seen(void **state)
+{
+	static const struct {
+		const char *text;
+		bool calls;
+	} cases[] = {
+		{"create index concurrently i on t (a)", false},
+		{"create index concurrently on t using gin (a, b) include (c) with (fillfactor=70)",
+			false},
+		{"create index concurrently i on only (t) (\"where\" desc)", false},
+		{"create index concurrently i on t (lower(a))", true},
+		{"create index concurrently i on t using btree (a, (b + 1)) include (c)", true},
+		{"create index concurrently i on t (a) where b", true},
+		{"create index concurrently i on t (a gist_trgm_ops(siglen=32))", true},
+		{"create index concurrently i on t (a) /* where (( */", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++)
+		assert_int_equal(first_of(cases[i].text).aside.calls, cases[i].calls);
+}
+
 static void options_of_a_statement_are_seen(void **state)
 {
 	struct statement s;
@@ -420,6 +442,7 @@ int main(void)
 		cmocka_unit_test(their_neighbours_are_not),
 		cmocka_unit_test(transaction_control_is_recognised),
 		cmocka_unit_test(names_are_found),
+		cmocka_unit_test(whether_an_index_calls_anything_is_seen),
 		cmocka_unit_test(options_of_a_statement_are_seen),
 		cmocka_unit_test(options_of_a_transaction_are_seen),
 		cmocka_unit_test(details_of_other_statements_are_zero),

@@ -75,6 +75,7 @@ static void describe(const struct statement_effect *e, char *out, size_t size)
 	put_if(out, size, "all", e->closes_all);
 	put_if(out, size, "snapshot", e->exports_snapshot);
 	put_if(out, size, "object", e->locks_object);
+	put_if(out, size, "redefines", e->redefines);
 	put_if(out, size, "code", e->runs_code);
 	put_if(out, size, "hides", e->hides);
 	put_if(out, size, "keeps", e->keeps);
@@ -129,10 +130,14 @@ static void what_is_made_has_its_name(void **state)
 		{"CREATE VIEW v AS SELECT 1", "made view v"},
 		{"CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
 			"temporary, made view v, strong view v"},
-		{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "made object f"},
+		{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+			"made object f, redefines"},
 		{"CREATE OPERATOR CLASS oc FOR TYPE int USING btree AS STORAGE int",
 			"made object oc"},
-		{"CREATE EXTENSION IF NOT EXISTS pg_trgm", "made object pg_trgm"},
+		{"CREATE EXTENSION IF NOT EXISTS pg_trgm", "made object pg_trgm, redefines"},
+		{"ALTER TEXT SEARCH CONFIGURATION c ADD MAPPING FOR word WITH simple", "redefines"},
+		{"ALTER FUNCTION f() IMMUTABLE", "redefines"},
+		{"ALTER TYPE t ADD VALUE 'x'", ""},
 		{"CREATE TRIGGER g AFTER UPDATE OF a ON t FOR EACH ROW EXECUTE FUNCTION f()",
 			"strong t"},
 		{"CREATE RULE r AS ON INSERT TO t DO NOTHING", "strong t"},
@@ -161,7 +166,7 @@ static void what_is_changed_is_locked(void **state)
 		{"ALTER INDEX i RENAME TO j", "definition index i, renamed j"},
 		{"ALTER SEQUENCE s RESTART", "strong view s"},
 		{"ALTER TYPE t ADD VALUE 'x'", ""},
-		{"ALTER FUNCTION f() OWNER TO x", "object"},
+		{"ALTER FUNCTION f() OWNER TO x", "object, redefines"},
 		{"DROP TABLE IF EXISTS a, s.b CASCADE", "drop strong a, drop strong s.b"},
 		{"DROP INDEX i", "drop strong index i"},
 		{"DROP MATERIALIZED VIEW m", "drop strong m"},
@@ -245,7 +250,7 @@ static void what_would_be_executed_from_a_string_is_noticed(void **state)
 			"code, hides"},
 		{"SELECT f(E'ALTER TABLE t DETACH PARTITION p CONCURRENTLY')", "hides"},
 		{"CREATE PROCEDURE p() LANGUAGE sql AS 'CREATE INDEX CONCURRENTLY i ON t (a)'",
-			"made object p, keeps"},
+			"made object p, redefines, keeps"},
 		{"INSERT INTO t VALUES ('CREATE INDEX CONCURRENTLY i ON t (a)')", "write t"},
 		{"SELECT 'concurrently'", ""},
 	};

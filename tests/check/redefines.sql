@@ -1,0 +1,3 @@
+CREATE FUNCTION unrelated(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)';
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+CREATE INDEX CONCURRENTLY i2 ON users (lower(email));
