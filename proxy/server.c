@@ -66,7 +66,7 @@ static void on_client(void *arg, int fd)
 	struct server *s = arg;
 	struct worker_message m = {.kind = WORKER_ACCEPT, .fd = fd};
 
-	atomic_fetch_add(&s->shared.clients, 1);
+	m.clients = atomic_fetch_add(&s->shared.clients, 1) + 1;
 	/* In turn; past one whose inbox is full. */
 	for (unsigned i = 0; i < s->n_workers; i++)
 		if (worker_post(s->workers[s->next_worker++ % s->n_workers], &m))

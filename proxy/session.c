@@ -263,9 +263,8 @@ void session_refuse_full(struct session *s)
 
 /* Somebody above the limit may still want to cancel: that is known when it has said so. As many
  * again may wait for that, as with PostgreSQL. */
-static void look_if_full(struct session *s)
+static void look_if_full(struct session *s, unsigned clients)
 {
-	unsigned clients = atomic_load(&s->worker->shared->clients);
 	unsigned most = s->snapshot->config.max_client_conn;
 
 	s->surplus = clients > most;
@@ -273,7 +272,7 @@ static void look_if_full(struct session *s)
 		session_refuse_full(s);
 }
 
-void session_accept(struct worker *w, int fd)
+void session_accept(struct worker *w, int fd, unsigned clients)
 {
 	const struct config *config = &w->snapshot->config;
 	struct conn_tcp_options tcp = {config->tcp_keepalive, config->tcp_keepidle,
@@ -302,7 +301,7 @@ void session_accept(struct worker *w, int fd)
 	stats_session_add(w->shared->stats, &s->seen);
 	if (config->client_login_timeout_ms > 0)
 		timer_start(s->timer, config->client_login_timeout_ms);
-	look_if_full(s);
+	look_if_full(s, clients);
 }
 
 static struct session *find(struct worker *w, uint64_t id)

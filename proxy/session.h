@@ -11,8 +11,9 @@
 
 struct worker;
 
-/* Takes over an accepted socket and serves it. */
-void session_accept(struct worker *w, int fd);
+/* Takes over an accepted socket and serves it; with it there were `clients` when it was accepted.
+ */
+void session_accept(struct worker *w, int fd, unsigned clients);
 /* A CancelRequest for this session has arrived; one that is gone meanwhile is ignored. */
 void session_cancel(struct worker *w, uint64_t id);
 /* An aside waits for that session: see gate_release_portal(). */

@@ -135,7 +135,7 @@ static void receive(struct thread *t, const struct worker_message *m)
 {
 	switch (m->kind) {
 	case WORKER_ACCEPT:
-		session_accept(&t->worker, m->fd);
+		session_accept(&t->worker, m->fd, m->clients);
 		break;
 	case WORKER_CANCEL:
 		session_cancel(&t->worker, m->session);

@@ -60,6 +60,7 @@ enum worker_message_kind {
 struct worker_message {
 	enum worker_message_kind kind;
 	int fd;			   /* ACCEPT: the new client, owned by the receiver */
+	unsigned clients;	   /* ACCEPT: how many there are with it */
 	uint64_t session;	   /* CANCEL, RELEASE_PORTAL */
 	uint64_t aside;		   /* CANCEL_ASIDE: its number */
 	struct snapshot *snapshot; /* RELOAD: held for the receiver */

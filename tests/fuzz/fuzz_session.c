@@ -220,7 +220,7 @@ static void begin(void)
 	client = pair[0];
 	server = -1;
 	atomic_fetch_add(&shared.clients, 1); /* as who accepts it does */
-	session_accept(&worker, pair[1]);
+	session_accept(&worker, pair[1], 1);
 }
 
 static void end(void)
