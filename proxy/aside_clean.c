@@ -2,9 +2,9 @@
  * aside_clean.c - what a failed statement has left, and nothing else.
  *
  * An index is dropped only when it is known to be ours: our own backend said that it builds it, or
- * it is INVALID, was not there before, bears the wanted name, and nobody is building on that table.
- * The timeouts that may have killed the statement are off; cleanup_timeout bounds how long the
- * client waits for this.
+ * it is INVALID, was not there before, bears the wanted name, if one was given, and nobody is
+ * building on that table. The timeouts that may have killed the statement are off; cleanup_timeout
+ * bounds how long the client waits for this.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,6 +273,12 @@ static bool made_by_us(const struct aside *a, const char *name)
 	return wanted[0] && strcmp(wanted, name) == 0 && strcmp(a->job.sqlstate, "42P07") != 0;
 }
 
+/* What it left may have any name. INVALID, new, and not being built it is nobody's loss. */
+static bool has_no_name(const struct aside *a)
+{
+	return bytes_view(&a->job.name).data[0] == '\0';
+}
+
 void aside_drop_later(struct aside *a)
 {
 	struct aside_job *j = &a->job;
@@ -304,7 +310,8 @@ static bool is_ours(const struct aside *a, uint32_t oid, const char *name)
 		return false;
 	switch (j->statement.kind) {
 	case STATEMENT_CREATE_INDEX:
-		return !old && j->building == 0 && made_by_us(a, name);
+		return !old && oid != j->named_index && j->building == 0 &&
+		       (made_by_us(a, name) || has_no_name(a));
 	case STATEMENT_DROP_INDEX:
 		return oid == j->named_index && valid;
 	case STATEMENT_REINDEX:
@@ -368,7 +375,8 @@ static void wait_and_list(struct aside *a);
 /*
  * The table's indexes: OID, name, whether somebody else is building on it, valid. $2 is our own
  * backend: it may hold its lock for a moment longer. $3 is the table if its TOAST table may have
- * been left one: dropped last, since that may be forbidden.
+ * been left one: dropped last, since that may be forbidden. Also the index of the wanted name, $4,
+ * wherever it is: while the statement waited, another table may have taken the name of its own.
  */
 static const char indexes_sql[] =
 	"SELECT i.indexrelid, c.relname, "
@@ -379,19 +387,22 @@ static const char indexes_sql[] =
 	"WHERE d.datname" EQ "pg_catalog.current_database())), i.indisvalid "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid "
 	"WHERE (i.indrelid" EQ "$1::oid OR i.indrelid" EQ "(SELECT o.reltoastrelid FROM "
-	"pg_catalog.pg_class o WHERE o.oid" EQ "$3::oid)) AND c.relkind" EQ "'i' "
-	"ORDER BY i.indrelid" EQ "$1::oid";
+	"pg_catalog.pg_class o WHERE o.oid" EQ "$3::oid) OR (c.relname" EQ "$4::text AND "
+	"c.relnamespace" EQ "(SELECT o.relnamespace FROM pg_catalog.pg_class o WHERE o.oid" EQ
+	"$1::oid))) AND c.relkind" EQ "'i' ORDER BY i.indrelid" EQ "$1::oid";
 
 static void list(struct aside *a)
 {
 	const struct statement *s = &a->job.statement;
 	bool toast_too = s->kind == STATEMENT_REINDEX && s->aside.target == STATEMENT_TARGET_TABLE;
+	bool creates = s->kind == STATEMENT_CREATE_INDEX;
 	char oid[16], pid[16];
-	const char *parameters[] = {oid, pid, toast_too ? oid : "0"};
+	const char *parameters[] = {oid, pid, toast_too ? oid : "0",
+		creates ? (const char *)bytes_view(&a->job.name).data : ""};
 
 	snprintf(oid, sizeof(oid), "%u", a->job.relation);
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
-	pq_query_params(a->aside, indexes_sql, parameters, 3, on_listed, a);
+	pq_query_params(a->aside, indexes_sql, parameters, 4, on_listed, a);
 }
 
 static void on_waited(void *owner, const struct pq_result *r)

@@ -18,8 +18,11 @@
 	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid OR "           \
 	"i.indrelid" EQ "c.reltoastrelid)"
 
-/* The columns of enum aside_lookup_column: those that tell which relation and which index. */
-#define FOUND "SELECT c.oid, " INDEX_LIST ", x.oid, n.indisvalid AND n.indisready, n.indrelid "
+/* The columns of enum aside_lookup_column: those that tell which relation and which index. That of
+ * a partitioned table is INVALID until each partition has its own: no leftover. */
+#define FOUND                                                                       \
+	"SELECT c.oid, " INDEX_LIST ", x.oid, x.relkind" EQ "'I' OR (n.indisvalid " \
+	"AND n.indisready), n.indrelid "
 
 /* And the others, for which NAMES is joined. */
 #define PROPERTIES                                                                          \

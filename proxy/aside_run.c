@@ -143,7 +143,10 @@ static void run_statement(struct aside *a)
 		stats_placement_names[a->job.seen.placement], a->server_pid, a->aside_pid,
 		log_quote(quoted, sizeof(quoted), (const char *)text.data, (unsigned)text.len));
 	pq_limit(a->aside, 0);
-	pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);
+	if (a->job.mode == ASIDE_UNDO)
+		index_drop(&a->drop, a->aside, a->job.made, true, 0, on_finished, a);
+	else
+		pq_query(a->aside, (const char *)a->job.text.data, on_finished, a);
 }
 
 static void succeed(struct aside *a)
@@ -176,13 +179,16 @@ static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
 	return pq_value(r, row, 1)[0] == 't' && !aside_index_was_there(&a->job, oid, &valid);
 }
 
-/* With IF NOT EXISTS the index is for everybody who asked for it: it is nobody's to undo. */
+/* With IF NOT EXISTS the index is for everybody who asked for it: it is nobody's to undo. Neither
+ * is one of two of which it is not known which is ours. */
 static void note_made(struct aside *a, uint32_t oid)
 {
+	struct aside_job *j = &a->job;
 	bool valid;
 
-	if (!a->job.statement.aside.if_not_exists && !aside_index_was_there(&a->job, oid, &valid))
-		a->job.made = oid;
+	if (j->statement.aside.if_not_exists || aside_index_was_there(j, oid, &valid))
+		return;
+	j->made = j->n_made++ == 0 ? oid : 0;
 }
 
 /*
@@ -202,6 +208,7 @@ static void on_verified(void *owner, const struct pq_result *r)
 		aside_fail_with(a, r);
 		return;
 	}
+	a->job.n_made = 0;
 	for (int i = 0; i < r->n_rows; i++) {
 		if (!is_wanted(a, r, i))
 			continue;

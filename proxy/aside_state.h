@@ -81,6 +81,7 @@ struct aside_job {
 	bool too_many;	   /* more indexes than that */
 	uint32_t building; /* the index our own backend said it builds; 0 = it did not */
 	uint32_t made;
+	unsigned n_made;	/* that may be it */
 	uint32_t foundling;	/* valid, of the wanted name, and it is not known who has made it */
 	bool finished;		/* the statement has succeeded */
 	unsigned verifications; /* tries to find out whether its index is valid */

@@ -212,7 +212,7 @@ static bool concerns_ledger(
 		return true;
 	statement_iterator_init(&it, text, s->dialect);
 	while (statement_next(&it, &st))
-		if (gate_names_owed(s, &st))
+		if (gate_concerns_ledger(s, &st))
 			return true;
 	return false;
 }
@@ -270,6 +270,11 @@ bool gate_meets_execute(struct session *s, struct slice message, struct slice po
 bool gate_is_busy(const struct session *s)
 {
 	return s->gate && s->gate->state != GATE_OPEN;
+}
+
+bool gate_asks(const struct session *s)
+{
+	return s->gate && s->gate->state == GATE_ASKING;
 }
 
 void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,

@@ -53,8 +53,11 @@ enum flow_action gate_server_message(struct session *s, uint8_t type, struct sli
 /* To be called after a walk of either direction: does what has become due. */
 void gate_step(struct session *s);
 
-/* The server is outside of a transaction, the gate open and the session engaged all the same. */
-void gate_transaction_ended(struct session *s);
+/* ReadyForQuery has come, with that status, while the ledger has something in it and the gate is
+ * open: the transaction may have ended unseen. */
+void gate_ready(struct session *s, char status);
+/* Whether what the server sends is an answer to us. */
+bool gate_asks(const struct session *s);
 /*
  * An aside of somebody else waits for this session, which may do nothing but sit in a transaction:
  * a portal that is done, and that the driver has left open, still holds a snapshot. It is closed.

@@ -240,6 +240,11 @@ static void settings_known(struct session *s)
 {
 	if (inquiry_failed(s))
 		return;
+	if (bytes_failed(&s->gate->settings)) {
+		gate_fail(s, "54000", "the settings of this session are too long for an aside",
+			NULL, NULL);
+		return;
+	}
 	/* REINDEX is allowed in a read-only transaction. */
 	if (s->gate->unit.kind == STATEMENT_REINDEX)
 		s->gate->facts.read_only = false;

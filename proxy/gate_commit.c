@@ -434,27 +434,55 @@ static void commit_done(struct session *s)
 		rolled_back(s);
 }
 
-/*
- * The transaction has ended in a way that was not seen coming: by a text that could not be read.
- * Its answer is on its way already, so what is owed runs behind it.
- */
-void gate_transaction_ended(struct session *s)
+/* The answer is on its way already, or waits for nobody. */
+static void settle_behind(struct session *s, bool committed)
 {
 	static const struct settlement_events none = {0};
-	bool committed_unseen = strcmp(s->gate->tag, "COMMIT") == 0;
 	struct settlement *st = NULL;
 
-	log_event(LOG_LEVEL_WARNING, "transaction_ended_unseen", "session=%llu tag=\"%s\"",
-		(unsigned long long)s->id, s->gate->tag);
-	if (!committed_unseen)
+	if (committed)
+		ledger_committed(&s->ledger);
+	else
 		ledger_rolled_back(&s->ledger);
 	if (gate_is_engaged(s) && s->gate->target.user)
 		st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id,
 			s->dialect, &s->ledger, &none, NULL);
-	if (st && committed_unseen)
+	if (st && committed)
 		settle_committed(st);
 	else if (st)
 		settle_rolled_back(st);
+}
+
+/*
+ * The transaction has ended in a way that was not seen coming: by a text that could not be read.
+ * Its answer is on its way already, so what is owed runs behind it. A ROLLBACK may be one to a
+ * savepoint: beside a COMMIT it is not known what became of the transaction.
+ */
+static void transaction_ended(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	log_event(LOG_LEVEL_WARNING, "transaction_ended_unseen",
+		"session=%llu commit=%s rollback=%s", (unsigned long long)s->id,
+		g->commit_seen ? "yes" : "no", g->rollback_seen ? "yes" : "no");
+	if (g->commit_seen && g->rollback_seen) {
+		log_event(LOG_LEVEL_ERROR, "outcome_unknown",
+			"session=%llu reason=\"a text with COMMIT and ROLLBACK could not be read: "
+			"nothing is run, undone or dropped\"",
+			(unsigned long long)s->id);
+		ledger_release(&s->ledger);
+		return;
+	}
+	settle_behind(s, g->commit_seen);
+}
+
+void gate_ready(struct session *s, char status)
+{
+	struct gate *g = s->gate;
+
+	if (status == 'I' || g->commit_seen)
+		transaction_ended(s);
+	g->commit_seen = g->rollback_seen = false;
 }
 
 void gate_control_done(struct session *s)
@@ -478,8 +506,9 @@ void gate_control_done(struct session *s)
 		}
 		break;
 	case STATEMENT_PREPARE_TRANSACTION:
+		/* Nobody follows it from here on: what it made stays. */
 		if (g->completed)
-			ledger_release(&s->ledger);
+			settle_behind(s, true);
 		break;
 	default:
 		if (g->completed)

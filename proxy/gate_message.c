@@ -2,6 +2,7 @@
  * gate_message.c - what becomes of a message of the server while the gate has to do with it.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "gate_state.h"
 #include "message.h"
@@ -67,8 +68,11 @@ static enum flow_action open_message(struct session *s, uint8_t type, struct sli
 
 	if (type == '2' || type == 'E')
 		g->bind_answer = false;
-	if (type == 'C')
+	if (type == 'C') {
 		note_complete(g, message);
+		g->commit_seen |= strcmp(g->tag, "COMMIT") == 0;
+		g->rollback_seen |= strcmp(g->tag, "ROLLBACK") == 0;
+	}
 	if (type == 'E' && gate_is_engaged(s))
 		return explain(s, message, 0);
 	return drop ? FLOW_DROP : FLOW_PASS;

@@ -13,6 +13,7 @@
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
+#include "statement_effect.h"
 
 /* The tokens of one statement, one after another. */
 struct reading {
@@ -118,7 +119,7 @@ bool gate_names_owed(const struct session *s, const struct statement *st)
 
 bool gate_concerns_ledger(const struct session *s, const struct statement *st)
 {
-	return gate_names_owed(s, st);
+	return gate_names_owed(s, st) || gate_relies_on_doomed(s, st);
 }
 
 static void settle_owed(struct session *s, struct ledger_entry *e)
@@ -150,13 +151,13 @@ static void on_schema(void *owner, unsigned question, const struct slice *values
 }
 
 /* The first schema of search_path that has the name, or is owed it, decides which is meant. */
-static struct ledger_entry *meant(const struct session *s, const struct sql_path *path)
+static struct ledger_entry *meant(const struct session *s, const struct sql_path *path, bool *taken)
 {
 	struct cursor c = cursor_over(bytes_view(&s->gate->schemas));
 	struct slice text = cursor_cstr(&c);
-	bool taken = cursor_u8(&c);
 
-	for (; !c.failed; text = cursor_cstr(&c), taken = cursor_u8(&c)) {
+	*taken = cursor_u8(&c);
+	for (; !c.failed; text = cursor_cstr(&c), *taken = cursor_u8(&c)) {
 		struct sql_name schema = {.len = text.len};
 		struct ledger_entry *e;
 
@@ -164,7 +165,7 @@ static struct ledger_entry *meant(const struct session *s, const struct sql_path
 			continue;
 		memcpy(schema.text, text.data, text.len);
 		e = find_owed(s, path, &schema);
-		if (e || taken)
+		if (e || *taken)
 			return e;
 	}
 	return NULL;
@@ -175,43 +176,58 @@ static void schemas_known(struct session *s)
 	struct gate *g = s->gate;
 	struct sql_path path;
 	struct ledger_entry *e = NULL;
+	bool taken = false;
 
 	if (g->inquiry.failed) {
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
 		return;
 	}
 	if (read_subject(s, &g->unit, &path))
-		e = meant(s, &path);
-	if (e)
+		e = meant(s, &path, &taken);
+	if (e && !taken) {
 		settle_owed(s, e);
-	else
-		gate_run_other(s);
-}
-
-static void ask_for_schemas(struct session *s, const struct sql_name *name)
-{
-	const char *values[] = {name->text};
-	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
-				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
-				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
-				    "FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) "
-				    "WITH ORDINALITY p(s, i) ORDER BY p.i",
-		.values = values,
-		.n_values = 1};
-
-	bytes_clear(&s->gate->schemas);
-	gate_ask_server(s, on_schema, false, &q, 1, schemas_known);
+		return;
+	}
+	/* One that the owed statement would have skipped, or put another in the place of. */
+	if (e && g->unit.kind != STATEMENT_REINDEX)
+		ledger_cancel(&s->ledger, e);
+	gate_run_other(s);
 }
 
 void gate_run_named(struct session *s)
 {
-	struct sql_path path = {.n_parts = 0};
+	struct sql_path path = {.n_parts = 1};
+	const char *values[2] = {path.parts[0].text, ""};
+	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
+				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
+				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
+				    "FROM pg_catalog.unnest(CASE WHEN $2::text" EQ
+				    "'' THEN pg_catalog.current_schemas(true) ELSE "
+				    "ARRAY[$2::pg_catalog.name] END) WITH ORDINALITY p(s, i) "
+				    "ORDER BY p.i",
+		.values = values,
+		.n_values = 2};
 
 	read_subject(s, &s->gate->unit, &path);
+	values[0] = path.parts[path.n_parts - 1].text;
 	if (path.n_parts == 2)
-		settle_owed(s, find_owed(s, &path, NULL));
-	else
-		ask_for_schemas(s, &path.parts[0]);
+		values[1] = path.parts[0].text;
+	bytes_clear(&s->gate->schemas);
+	gate_ask_server(s, on_schema, false, &q, 1, schemas_known);
+}
+
+/* A plain CREATE INDEX IF NOT EXISTS finds an index that will be gone, and skips. */
+bool gate_relies_on_doomed(const struct session *s, const struct statement *st)
+{
+	struct statement_effect e;
+	struct sql_name name;
+
+	if (st->kind != STATEMENT_OTHER)
+		return false;
+	statement_effect_read(st, s->dialect, &e);
+	return e.made == EFFECT_INDEX && e.made_if_not_exists &&
+	       sql_name_decode(e.made_name, s->dialect, &name) &&
+	       ledger_dooms(&s->ledger, &name, s->dialect);
 }
 
 static bool is_named_in(const struct ledger_entry *e, struct sql_dialect d, struct slice message)

@@ -68,10 +68,22 @@ static void refuse_name(struct session *s)
 	refuse_for(s, "42P07", text);
 }
 
+/* The names in the statement mean other columns now than where it stood. */
+static bool columns_differ(const struct gate *g)
+{
+	struct slice then = bytes_view(&g->checking->columns), now = bytes_view(&g->columns);
+
+	return g->rehearsal == REHEARSAL_WORKED && then.len > 0 && !slice_equal(then, now);
+}
+
 static void rehearsed(struct session *s)
 {
-	if (s->gate->rehearsal == REHEARSAL_FAILED)
-		refuse(s, bytes_view(&s->gate->error));
+	struct gate *g = s->gate;
+
+	if (g->rehearsal == REHEARSAL_FAILED)
+		refuse(s, bytes_view(&g->error));
+	else if (columns_differ(g))
+		refuse_for(s, "42703", "a column of the index has been renamed since");
 	else
 		next(s);
 }

@@ -220,15 +220,19 @@ static void conflict(struct session *s)
 static void note_made(struct session *s, const struct aside_outcome *outcome)
 {
 	uint32_t relation = s->gate->found.relation;
+	struct sql_name name = {.len = 0};
 	struct bytes role;
 	struct slice who;
 	bool ok;
 
+	if (!sql_name_decode(s->gate->unit.aside.index, s->dialect, &name))
+		name = (struct sql_name){.len = 0};
+
 	bytes_init(&role, 4096);
 	aside_settings_of_role(bytes_view(&s->gate->settings), &role);
 	who = bytes_view(&role);
-	ok = !bytes_failed(&role) &&
-	     (outcome->made == 0 || ledger_note_made(&s->ledger, relation, outcome->made, who));
+	ok = !bytes_failed(&role) && (outcome->made == 0 || ledger_note_made(&s->ledger, relation,
+								    outcome->made, who, &name));
 	for (unsigned i = 0; i < outcome->n_condemned; i++)
 		ok &= ledger_condemn(&s->ledger, relation, outcome->condemned[i], who);
 	bytes_release(&role);

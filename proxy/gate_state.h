@@ -73,6 +73,8 @@ struct gate {
 	bool cut;	     /* and what the client had executed before in the pipeline */
 	bool asks_native;    /* outside of a transaction, too, the server is asked first */
 	bool bind_answer;    /* the next BindComplete is ours */
+	/* Tags since the last ReadyForQuery that did not come to a unit. */
+	bool commit_seen, rollback_seen;
 
 	/* The unit. */
 	struct statement unit; /* its slices point into `text` */
@@ -87,6 +89,7 @@ struct gate {
 	enum gate_rehearsal rehearsal;
 	int server_pid;
 	bool quiet;	       /* client_min_messages is above NOTICE */
+	bool cancel_wanted;    /* by the client, since what came before is answered */
 	struct bytes settings; /* owned: see aside_request */
 	struct bytes error;    /* owned: the body of an error to deliver */
 
@@ -101,7 +104,6 @@ struct gate {
 	gate_fn then;		/* after ASKING or KEEPING */
 	char holders[512];	/* pids of those who hold a snapshot for nothing */
 	uint64_t look_until_ms; /* for these */
-	bool cancel_wanted;	/* by the client, since what came before is answered */
 	enum aside_result result;
 	struct aside *ahead;	       /* owned: opened while the server is still asked */
 	struct aside *aside;	       /* owned until it has told its outcome */
@@ -183,7 +185,10 @@ void gate_preflight(struct session *s, gate_fn then);
 /* gate_owed.c: whether the statement drops or rebuilds an index of a name that is owed, in whatever
  * schema. */
 bool gate_names_owed(const struct session *s, const struct statement *st);
-/* gate_owed.c: the unit does: if that one is meant, it is taken out of the ledger, or done by it.
+/* gate_owed.c: whether it skips because of an index that goes at the transaction's end. */
+bool gate_relies_on_doomed(const struct session *s, const struct statement *st);
+/* gate_owed.c: the unit names one that is owed: if that one is meant, it is taken out of the
+ * ledger, or done by it.
  */
 void gate_run_named(struct session *s);
 /* gate_owed.c: a hint for an error that may come of something being owed; NULL: none. Returns

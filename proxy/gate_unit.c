@@ -240,7 +240,12 @@ void gate_run_other(struct session *s)
 	struct gate *g = s->gate;
 	char status = g->facts.status;
 
-	if (statement_is_aside(&g->unit) && (status == 'T' || (status == 'I' && g->facts.guard)))
+	if (status == 'T' && gate_relies_on_doomed(s, &g->unit))
+		gate_refuse(s, "0A000",
+			"an index of that name goes at COMMIT only: CREATE INDEX IF NOT EXISTS "
+			"would skip it now (with CONCURRENTLY it would wait for that)");
+	else if (statement_is_aside(&g->unit) &&
+		 (status == 'T' || (status == 'I' && g->facts.guard)))
 		gate_ask(s);
 	else if (statement_is_control(&g->unit) && gate_is_engaged(s))
 		gate_control(s);

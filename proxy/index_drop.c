@@ -56,7 +56,8 @@ static void on_renamed(void *owner, const struct pq_result *r)
 
 /*
  * A build lets its lock go a moment before the transaction that makes its index valid has
- * committed. Whoever has the lock then must not take the index for a leftover: its row says who is
+ * committed. (A materialized view cannot be locked: there it must be seen that nobody has that
+ * lock.) Whoever has the lock then must not take the index for a leftover: its row says who is
  * about to change it, and what is read after that one is gone is true.
  */
 void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_too,
@@ -75,6 +76,9 @@ void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_
 		    "IF t.relkind IN ('r', 'p') THEN EXECUTE pg_catalog.format("
 		    "'LOCK TABLE %%s IN SHARE UPDATE EXCLUSIVE MODE', t.oid::pg_catalog.regclass); "
 		    "END IF; "
+		    "IF t.relkind = 'm' AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE "
+		    "i.indexrelid = %u AND " SOMEBODY_BUILDS ") THEN RAISE EXCEPTION USING "
+		    "ERRCODE = 'lock_not_available', MESSAGE = 'somebody builds on it'; END IF; "
 		    "IF NOT %s AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i "
 		    "JOIN pg_catalog.pg_stat_activity a ON a.backend_xid = i.xmax "
 		    "WHERE i.indexrelid = %u) THEN RETURN; END IF; "
@@ -85,7 +89,7 @@ void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_
 		    "pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)) THEN "
 		    "EXECUTE pg_catalog.format('ALTER INDEX %%s RENAME TO " INDEX_DROP_PREFIX
 		    "%u', %u::pg_catalog.oid::pg_catalog.regclass); END IF; END $pgaside$",
-		    lock_timeout_ms, index, any, index, index, any, index, index, index) < 0)
+		    lock_timeout_ms, index, index, any, index, index, any, index, index, index) < 0)
 		sql = NULL;
 	pq_query(d->pq, sql ? sql : "", on_renamed, d);
 	free(sql);

@@ -154,14 +154,18 @@ void ledger_forget_cancelled(struct ledger *l)
 	}
 }
 
-bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role)
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role,
+	const struct sql_name *name)
 {
 	struct ledger_made *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return false;
-	*m = (struct ledger_made){
-		.next = l->made, .relation = relation, .index = index, .depth = l->n_savepoints};
+	*m = (struct ledger_made){.next = l->made,
+		.name = *name,
+		.relation = relation,
+		.index = index,
+		.depth = l->n_savepoints};
 	bytes_init(&m->role, role.len + 1);
 	bytes_put_slice(&m->role, role);
 	if (bytes_failed(&m->role)) {
@@ -182,16 +186,37 @@ static struct ledger_made *find_made(const struct ledger *l, uint32_t index)
 
 bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct slice role)
 {
+	static const struct sql_name none = {.len = 0}; /* it has lost its name */
 	struct ledger_made *m = find_made(l, index);
 
 	if (m) {
 		m->undo = true;
 		return true;
 	}
-	if (!ledger_note_made(l, relation, index, role))
+	if (!ledger_note_made(l, relation, index, role, &none))
 		return false;
 	l->made->undo = l->made->leftover = true;
 	return true;
+}
+
+static bool drops(const struct ledger_entry *e, const struct sql_name *name, struct sql_dialect d)
+{
+	struct sql_path path;
+
+	return e->statement.kind == STATEMENT_DROP_INDEX && !e->cancelled &&
+	       sql_path_decode(e->statement.aside.index, d, &path) &&
+	       sql_name_equal(&path.parts[path.n_parts - 1], name);
+}
+
+bool ledger_dooms(const struct ledger *l, const struct sql_name *name, struct sql_dialect dialect)
+{
+	for (const struct ledger_entry *e = l->owed; e; e = e->next)
+		if (drops(e, name, dialect))
+			return true;
+	for (const struct ledger_made *m = l->made; m; m = m->next)
+		if (m->undo && sql_name_equal(&m->name, name))
+			return true;
+	return false;
 }
 
 bool ledger_has_condemned(const struct ledger *l, uint32_t index)

@@ -33,6 +33,7 @@ struct ledger_entry {
 struct ledger_made {
 	struct ledger_made *next; /* owned */
 	struct bytes role;	  /* owned: settings that say as whom it was made */
+	struct sql_name name;	  /* empty when the statement gave none */
 	uint32_t relation;	  /* OID of its table */
 	uint32_t index;
 	unsigned depth;
@@ -71,11 +72,15 @@ bool ledger_owes_drop(const struct ledger *l, uint32_t index);
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 /* Frees what was cancelled: to be called before COMMIT. */
 void ledger_forget_cancelled(struct ledger *l);
-/* `role` is copied. False without memory. */
-bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role);
+/* `role` and `name` are copied. False without memory. */
+bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role,
+	const struct sql_name *name);
 /* That index is to go at the transaction's end, however that ends. False without memory. */
 bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct slice role);
-/* Whether it is. */
+/* Whether an index of that name goes at the transaction's end: its drop is owed, or it is
+ * condemned. */
+bool ledger_dooms(const struct ledger *l, const struct sql_name *name, struct sql_dialect dialect);
+/* Whether that one is condemned. */
 bool ledger_has_condemned(const struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */
 void ledger_drop_first(struct ledger *l);

@@ -20,6 +20,8 @@
 
 /* A message of the server that is gathered is small: an error, a status, a key. */
 #define SERVER_GATHER_MAX (1024u * 1024u)
+/* An answer to the gate is not to be the client's: a setting may be long. */
+#define ANSWER_GATHER_MAX (16u * 1024u * 1024u)
 /* Bytes of a client that wait behind the gate before it is read no more. */
 #define HOLD_MAX (256u * 1024u)
 
@@ -300,9 +302,9 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 	default:
 		return FLOW_WAIT;
 	}
-	if (wanted && f->size <= SERVER_GATHER_MAX)
+	if (wanted && f->size <= (gate_asks(s) ? ANSWER_GATHER_MAX : SERVER_GATHER_MAX))
 		return FLOW_GATHER;
-	if (s->state == SESSION_LOGIN) {
+	if (s->state == SESSION_LOGIN || gate_asks(s)) {
 		down_malformed(s);
 		return FLOW_WAIT;
 	}
@@ -326,8 +328,8 @@ static bool note_ready(struct session *s, struct slice body)
 	dialogue_server(&s->dialogue, 'Z', status);
 	if (s->prepared && status == 'I')
 		prepared_transaction_ended(s->prepared, s->dialogue.ready_got - 1);
-	if (status == 'I' && gate_is_engaged(s) && !gate_is_busy(s))
-		gate_transaction_ended(s);
+	if (gate_is_engaged(s) && !gate_is_busy(s))
+		gate_ready(s, status);
 	return true;
 }
 

@@ -245,12 +245,58 @@ static void what_the_transaction_holds_is_dropped_at_its_end(void **state)
 	}
 }
 
+/* It fails before anybody has seen what it builds. */
+static void a_build_without_a_name_that_fails_at_once_leaves_nothing(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	fresh_table();
+	tell("CREATE INDEX valid ON t (id); UPDATE t SET id = 0");
+	for (int owes = 0; owes <= 1; owes++) {
+		db_do(conn, "BEGIN");
+		if (owes) {
+			db_do(conn, "UPDATE t SET v = v WHERE v = 'v1'");
+			db_do(conn, "CREATE INDEX CONCURRENTLY ON t ((1 / id))");
+			db_fail(conn, "22012", "COMMIT");
+		} else {
+			db_fail(conn, "22012", "CREATE INDEX CONCURRENTLY ON t ((1 / id))");
+		}
+		assert_string_equal(ask("SELECT string_agg(relname, ' ') FROM pg_class WHERE "
+					"relkind = 'i' AND relnamespace = 'public'::regnamespace"),
+			"valid");
+		db_send(conn, "ROLLBACK");
+		db_outcome(conn);
+	}
+}
+
+/* It is INVALID until each partition has its own, and no leftover. */
+static void the_index_of_a_partitioned_table_keeps_its_name(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	fresh_table();
+	tell("SET ROLE app; CREATE TABLE p (id int) PARTITION BY RANGE (id); "
+	     "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (9); "
+	     "CREATE INDEX pix ON ONLY p (id); RESET ROLE");
+	db_do(conn, "BEGIN");
+	db_fail(conn, "0A000", "CREATE INDEX CONCURRENTLY IF NOT EXISTS pix ON p (id)");
+	db_do(conn, "ROLLBACK; BEGIN");
+	db_fail(conn, "0A000", "DROP INDEX CONCURRENTLY pix");
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("pix"), "f");
+	tell("DROP TABLE p");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_error_is_the_one_that_postgres_gives_outside_of_a_transaction),
 		CASE(a_statement_that_is_owed_fails_before_commit_if_it_can),
 		CASE(what_the_transaction_holds_is_dropped_at_its_end),
+		CASE(a_build_without_a_name_that_fails_at_once_leaves_nothing),
+		CASE(the_index_of_a_partitioned_table_keeps_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -320,10 +320,52 @@ static void notices_of_the_build_come_with_it(void **state)
 	assert_non_null(strstr(w->text, " N(00000) C(CREATE INDEX) Z:T C(COMMIT) Z:I"));
 }
 
+/* A materialized view cannot be locked: its indexes are looked at twice. */
+static void nobody_elses_build_on_a_view_is_dropped(void **state)
+{
+	PGconn *holder = db_connect(cluster.port, ""), *other = db_connect(cluster.port, "");
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	tell("SET ROLE app; CREATE MATERIALIZED VIEW m AS SELECT id FROM t; RESET ROLE");
+	db_do(holder, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+	db_send(other, "CREATE INDEX CONCURRENTLY i ON m (id)");
+	WAIT_FOR(
+		ask_is("f", "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('i')"));
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON m (id)");
+	WAIT_FOR(an_aside_waits_for_a_lock());
+	db_do(holder, "COMMIT");
+	assert_string_equal(db_outcome(other), "00000");
+	assert_string_equal(db_outcome(conn), "42P07");
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("i"), "t");
+	tell("DROP MATERIALIZED VIEW m");
+}
+
+/* PostgreSQL looks the name up once more when the statement has waited. */
+static void a_table_that_takes_the_name_meanwhile_is_left_nothing(void **state)
+{
+	PGconn *other = db_connect(cluster.port, ""), *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(other, "BEGIN; ALTER TABLE t RENAME TO t_old; CREATE TABLE t (id int); "
+		     "INSERT INTO t VALUES (1), (1)");
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (id)");
+	WAIT_FOR(an_aside_waits_for_a_lock());
+	db_do(other, "COMMIT");
+	assert_string_equal(db_outcome(conn), "23505");
+	assert_string_equal(index_state("i"), "");
+	db_do(conn, "ROLLBACK");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FRESH_TEST(nobody_elses_build_is_dropped),
+		FRESH_TEST(nobody_elses_build_on_a_view_is_dropped),
+		FRESH_TEST(a_table_that_takes_the_name_meanwhile_is_left_nothing),
 		FRESH_TEST(two_long_builds_on_one_table_both_succeed),
 		FRESH_TEST(a_build_that_somebody_else_gives_up_is_repaired),
 		FRESH_TEST(of_two_migrations_at_once_one_makes_the_index),

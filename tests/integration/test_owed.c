@@ -392,94 +392,6 @@ static void statements_run_in_their_order(void **state)
 	WAIT_FOR(nothing_waits());
 }
 
-/* The names that a statement used mean what they meant where it stood. */
-/* Names are resolved by search_path, as PostgreSQL would if the index were there. */
-static void the_index_of_another_schema_is_another_one(void **state)
-{
-	static const struct {
-		const char *path, *sql,
-			*left; /* schemas that have an index of the name in the end */
-	} cases[] = {
-		{"a", "DROP INDEX idx", "b"},
-		{"a, b", "DROP INDEX CONCURRENTLY idx", "b"},
-		{"b", "DROP INDEX idx", "a"},
-		{"b, a", "DROP INDEX CONCURRENTLY IF EXISTS idx", "a"},
-		{"public", "DROP INDEX IF EXISTS idx", "a b"},
-		{"public", "DROP INDEX a.idx", "b"},
-		{"public", "DROP INDEX b.idx", "a"},
-		{"b, a", "REINDEX INDEX CONCURRENTLY idx", "a b"},
-	};
-
-	for (size_t i = 0; i < LENGTH(cases); i++) {
-		PGconn *conn = db_connect(proxy->port, "");
-
-		prepare(state);
-		tell("DROP SCHEMA IF EXISTS a, b CASCADE; CREATE SCHEMA a AUTHORIZATION app; "
-		     "CREATE SCHEMA b AUTHORIZATION app; SET ROLE app; CREATE TABLE a.t (id int); "
-		     "CREATE TABLE b.t (id int); CREATE INDEX idx ON b.t (id); RESET ROLE");
-		db_do(conn, "BEGIN; INSERT INTO a.t VALUES (1)");
-		db_do(conn, "CREATE INDEX CONCURRENTLY idx ON a.t (id)");
-		db_do(conn, "SET LOCAL search_path = %s", cases[i].path);
-		db_do(conn, "%s", cases[i].sql);
-		db_do(conn, "COMMIT");
-		assert_string_equal(ask("SELECT string_agg(relnamespace::regnamespace::text, ' ' "
-					"ORDER BY 1) FROM pg_class WHERE relname = 'idx'"),
-			cases[i].left);
-		db_close(conn);
-	}
-	tell("DROP SCHEMA a, b CASCADE");
-}
-
-/* pgjdbc's autosave sets one before each statement. */
-static void many_savepoints_are_remembered(void **state)
-{
-	PGconn *conn = owe("CREATE INDEX CONCURRENTLY ix ON t (id)");
-
-	(void)state;
-	for (int i = 0; i < 1000; i++)
-		db_do(conn, i % 2 ? "SAVEPOINT s%d" : "SAVEPOINT s", i);
-	db_do(conn, "CREATE INDEX CONCURRENTLY ix_inner ON t (id); ROLLBACK TO s999");
-	db_do(conn, "COMMIT");
-	assert_string_equal(index_state("ix"), "t");
-	assert_string_equal(index_state("ix_inner"), "");
-}
-
-/* What follows the DETACH in the transaction, and the SQLSTATE of COMMIT; what is attached then. */
-static void an_owed_partition_is_known_by_its_oid(void **state)
-{
-	static const struct {
-		const char *sql, *outcome, *attached;
-	} cases[] = {
-		{"DROP TABLE p", "00000", "q"},
-		{"ALTER TABLE p RENAME TO p_old", "00000", "q"},
-		{"ALTER TABLE p RENAME TO p_old; ALTER TABLE q RENAME TO p", "00000", "p"},
-		{"ALTER TABLE parent RENAME TO parent_of; ALTER TABLE p RENAME TO a_longer_name",
-			"00000", "q"},
-		{"ALTER TABLE parent DETACH PARTITION p", "42P01", "p q"},
-		{"CREATE TABLE d PARTITION OF parent DEFAULT", "55000", "p q"},
-	};
-
-	for (size_t i = 0; i < LENGTH(cases); i++) {
-		PGconn *conn = db_connect(proxy->port, "");
-
-		prepare(state);
-		tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
-		     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
-		     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
-		db_do(conn, "BEGIN");
-		db_do(conn, "ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
-		db_do(conn, "%s", cases[i].sql);
-		db_send(conn, "COMMIT");
-		assert_string_equal(db_outcome(conn), cases[i].outcome);
-		assert_int_equal(db_status(conn), 'I');
-		assert_string_equal(
-			ask("SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY 1) FROM "
-			    "pg_inherits"),
-			cases[i].attached);
-		db_close(conn);
-	}
-}
-
 static void settings_are_those_where_the_statement_stood(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -574,9 +486,6 @@ int main(void)
 		CASE(what_the_transaction_has_dropped_is_done),
 		CASE(a_table_put_in_the_others_place_is_not_touched),
 		CASE(statements_run_in_their_order),
-		CASE(the_index_of_another_schema_is_another_one),
-		CASE(many_savepoints_are_remembered),
-		CASE(an_owed_partition_is_known_by_its_oid),
 		CASE(settings_are_those_where_the_statement_stood),
 		CASE(the_role_is_the_one_where_the_statement_stood),
 		CASE(an_error_names_what_is_owed),

@@ -345,6 +345,60 @@ static void undo_has_the_role_of_the_statement(void **state)
 	tell("ALTER ROLE app INHERIT; DROP OWNED BY boss; DROP ROLE boss");
 }
 
+/* While it waits, somebody puts another index in its place. */
+static void undo_drops_no_other_index_of_the_name(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(other, "BEGIN; DROP INDEX ix; CREATE INDEX ix ON t (v)");
+	db_send(conn, "ROLLBACK");
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+			     "AND application_name LIKE 'pgaside/%%'"));
+	db_do(other, "COMMIT");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_string_equal(indexes(), "ix");
+}
+
+/* A text that is not read may end the transaction, and its last tag says nothing of that. */
+static void a_text_that_is_not_read_ends_the_transaction(void **state)
+{
+	static const struct {
+		const char *sql, *indexes;
+	} cases[] = {
+		{"COPY other FROM STDIN; COMMIT; SELECT 1", "ix iy"},
+		{"COPY other FROM STDIN; COMMIT; BEGIN", "ix iy"},
+		{"COPY other FROM STDIN; ROLLBACK; SELECT 1", ""},
+		{"COPY other FROM STDIN; SAVEPOINT s; ROLLBACK TO s; COMMIT; SELECT 1", "ix"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		struct wire *w;
+
+		prepare(NULL);
+		w = wire_login(proxy->port, NULL);
+		wire_query(w, "BEGIN");
+		wire_query(w, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+		wire_query(w, "INSERT INTO t VALUES (1)");
+		wire_query(w, "CREATE INDEX CONCURRENTLY iy ON t (v)");
+		wire_send(w);
+		wire_answers(w, 4);
+		wire_query(w, cases[i].sql);
+		wire_message(w, 'c', "", 0);
+		wire_query(w, "SELECT 2");
+		wire_send(w);
+		wire_answers(w, 2);
+		WAIT_FOR(strcmp(indexes(), cases[i].indexes) == 0);
+		wire_close(w);
+		WAIT_FOR(
+			ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"));
+		assert_string_equal(indexes(), cases[i].indexes);
+	}
+}
+
 /* A block of ours that is being committed when its client goes may commit all the same. */
 static void a_block_whose_client_is_lost_during_commit_is_found_out(void **state)
 {
@@ -514,6 +568,8 @@ int main(void)
 		CASE(the_answer_to_commit_does_not_wait_for_ever),
 		CASE(whoever_cancels_does_not_wait_for_undo),
 		CASE(undo_has_the_role_of_the_statement),
+		CASE(undo_drops_no_other_index_of_the_name),
+		CASE(a_text_that_is_not_read_ends_the_transaction),
 		CASE(a_block_whose_client_is_lost_during_commit_is_found_out),
 		CASE(a_lost_client_is_a_rollback),
 		CASE(a_client_lost_during_the_build_leaves_nothing),

@@ -1,0 +1,239 @@
+/*
+ * What a statement that is owed means at COMMIT: its table, partition, columns and index are those
+ * of the moment in which it was given, whatever has happened to names since; and what other
+ * statements about its index mean meanwhile.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fixture.h"
+
+static int start(void **state)
+{
+	(void)state;
+	return fixture_start("--auth scram --set max_prepared_transactions=5");
+}
+
+static int prepare(void **state)
+{
+	(void)state;
+	fresh_table();
+	tell("SET ROLE app; CREATE INDEX t_old ON t (v); RESET ROLE");
+	return 0;
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
+
+/* A transaction that has written to the table, and owes that. */
+static PGconn *owe(const char *statement)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	db_do(conn, "%s", statement);
+	return conn;
+}
+
+/* The names that a statement used mean what they meant where it stood. */
+/* Names are resolved by search_path, as PostgreSQL would if the index were there. */
+static void the_index_of_another_schema_is_another_one(void **state)
+{
+	static const struct {
+		const char *path, *sql,
+			*left; /* schemas that have an index of the name in the end */
+	} cases[] = {
+		{"a", "DROP INDEX idx", "b"},
+		{"a, b", "DROP INDEX CONCURRENTLY idx", "b"},
+		{"b", "DROP INDEX idx", "a"},
+		{"b, a", "DROP INDEX CONCURRENTLY IF EXISTS idx", "a"},
+		{"public", "DROP INDEX IF EXISTS idx", "a b"},
+		{"public", "DROP INDEX a.idx", "b"},
+		{"public", "DROP INDEX b.idx", "a"},
+		{"public", "DROP INDEX CONCURRENTLY b.idx", "a"},
+		{"b, a", "REINDEX INDEX CONCURRENTLY idx", "a b"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+
+		prepare(state);
+		tell("DROP SCHEMA IF EXISTS a, b CASCADE; CREATE SCHEMA a AUTHORIZATION app; "
+		     "CREATE SCHEMA b AUTHORIZATION app; SET ROLE app; CREATE TABLE a.t (id int); "
+		     "CREATE TABLE b.t (id int); CREATE INDEX idx ON b.t (id); RESET ROLE");
+		db_do(conn, "BEGIN; INSERT INTO a.t VALUES (1)");
+		db_do(conn, "CREATE INDEX CONCURRENTLY idx ON a.t (id)");
+		db_do(conn, "SET LOCAL search_path = %s", cases[i].path);
+		db_do(conn, "%s", cases[i].sql);
+		db_do(conn, "COMMIT");
+		assert_string_equal(ask("SELECT string_agg(relnamespace::regnamespace::text, ' ' "
+					"ORDER BY 1) FROM pg_class WHERE relname = 'idx'"),
+			cases[i].left);
+		db_close(conn);
+	}
+	tell("DROP SCHEMA a, b CASCADE");
+}
+
+/* What is owed may find an index of its name at COMMIT, or put one in its place. */
+static void what_is_there_already_is_dropped_too(void **state)
+{
+	static const struct {
+		const char *first, *then, *left;
+	} cases[] = {
+		{"CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON t (v)", "DROP INDEX t_old", ""},
+		{"CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON t (v)",
+			"DROP INDEX CONCURRENTLY t_old", ""},
+		{"CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON t (v)",
+			"REINDEX INDEX CONCURRENTLY t_old", "t"},
+		{"DROP INDEX CONCURRENTLY t_old; CREATE INDEX CONCURRENTLY t_old ON t (id)",
+			"DROP INDEX t_old", ""},
+		{"DROP INDEX CONCURRENTLY t_old",
+			"CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON t (id)", "t"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn;
+
+		prepare(state);
+		conn = owe(cases[i].first);
+		db_do(conn, "%s", cases[i].then);
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("t_old"), cases[i].left);
+		db_close(conn);
+	}
+}
+
+/* It would find the index that goes at COMMIT, and skip. */
+static void a_plain_index_does_not_rely_on_one_that_goes(void **state)
+{
+	static const char *const sql = "CREATE INDEX IF NOT EXISTS t_old ON t (id)";
+	PGconn *conn = owe("DROP INDEX CONCURRENTLY t_old");
+
+	(void)state;
+	db_fail(conn, "0A000", "%s", sql);
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("t_old"), "t");
+	db_do(conn, "DROP INDEX t_old");
+	db_do(conn, "BEGIN; SAVEPOINT s");
+	db_do(conn, "CREATE INDEX CONCURRENTLY t_old ON t (id); ROLLBACK TO s");
+	db_fail(conn, "0A000", "%s", sql);
+	db_do(conn, "ROLLBACK TO s");
+	assert_false(PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) == 0);
+	assert_string_equal(db_outcome(conn), "0A000");
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("t_old"), "");
+}
+
+/* The names of the statement mean other columns at COMMIT. */
+static void a_column_that_was_renamed_rolls_back(void **state)
+{
+	PGconn *conn = owe("CREATE INDEX CONCURRENTLY ix ON t (v)");
+
+	(void)state;
+	db_do(conn, "ALTER TABLE t ADD w text; ALTER TABLE t RENAME v TO v_old; "
+		    "ALTER TABLE t RENAME w TO v");
+	db_fail(conn, "42703", "COMMIT");
+	assert_int_equal(db_status(conn), 'I');
+	assert_string_equal(index_state("ix"), "");
+}
+
+/* What only the end of a transaction lets go of goes at the end of a prepared one, too. */
+static void a_prepared_transaction_leaves_no_leftover(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	tell("INSERT INTO t VALUES (1)");
+	db_do(conn, "BEGIN; SELECT count(*) FROM t; SAVEPOINT a");
+	db_fail(conn, "23505", "CREATE UNIQUE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "ROLLBACK TO a");
+	db_do(conn, "PREPARE TRANSACTION 'x'");
+	db_do(conn, "COMMIT PREPARED 'x'");
+	WAIT_FOR(ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"));
+}
+
+/* All settings are asked for, and the answer is nobody's but ours. */
+static void a_long_setting_is_no_obstacle(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(conn, "SELECT set_config('search_path', 'public, ' || repeat('x', 2000000), false)");
+	db_do(conn, "BEGIN; CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix"), "t");
+	db_do(conn, "SELECT set_config('search_path', 'public, ' || repeat('x', 5000000), false)");
+	db_do(conn, "BEGIN");
+	db_fail(conn, "54000", "CREATE INDEX CONCURRENTLY iy ON t (id)");
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("iy"), "");
+}
+
+/* pgjdbc's autosave sets one before each statement. */
+static void many_savepoints_are_remembered(void **state)
+{
+	PGconn *conn = owe("CREATE INDEX CONCURRENTLY ix ON t (id)");
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		db_do(conn, i % 2 ? "SAVEPOINT s%d" : "SAVEPOINT s", i);
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix_inner ON t (id); ROLLBACK TO s999");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix"), "t");
+	assert_string_equal(index_state("ix_inner"), "");
+}
+
+/* What follows the DETACH in the transaction, and the SQLSTATE of COMMIT; what is attached then. */
+static void an_owed_partition_is_known_by_its_oid(void **state)
+{
+	static const struct {
+		const char *sql, *outcome, *attached;
+	} cases[] = {
+		{"DROP TABLE p", "00000", "q"},
+		{"ALTER TABLE p RENAME TO p_old", "00000", "q"},
+		{"ALTER TABLE p RENAME TO p_old; ALTER TABLE q RENAME TO p", "00000", "p"},
+		{"ALTER TABLE parent RENAME TO parent_of; ALTER TABLE p RENAME TO a_longer_name",
+			"00000", "q"},
+		{"ALTER TABLE parent DETACH PARTITION p", "42P01", "p q"},
+		{"CREATE TABLE d PARTITION OF parent DEFAULT", "55000", "p q"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+
+		prepare(state);
+		tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
+		     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
+		     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
+		db_do(conn, "BEGIN");
+		db_do(conn, "ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
+		db_do(conn, "%s", cases[i].sql);
+		db_send(conn, "COMMIT");
+		assert_string_equal(db_outcome(conn), cases[i].outcome);
+		assert_int_equal(db_status(conn), 'I');
+		assert_string_equal(
+			ask("SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY 1) FROM "
+			    "pg_inherits"),
+			cases[i].attached);
+		db_close(conn);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(the_index_of_another_schema_is_another_one),
+		CASE(what_is_there_already_is_dropped_too),
+		CASE(a_plain_index_does_not_rely_on_one_that_goes),
+		CASE(a_column_that_was_renamed_rolls_back),
+		CASE(a_prepared_transaction_leaves_no_leftover),
+		CASE(a_long_setting_is_no_obstacle),
+		CASE(many_savepoints_are_remembered),
+		CASE(an_owed_partition_is_known_by_its_oid),
+	};
+
+	return cmocka_run_group_tests(tests, start, fixture_stop);
+}
