@@ -215,6 +215,8 @@ static void tell_end(struct conn *c)
 
 void conn_end_sending(struct conn *c)
 {
+	if (c->ending)
+		return;
 	c->ending = true;
 	if (bytes_length(&c->unsent) == 0)
 		tell_end(c);

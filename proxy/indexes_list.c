@@ -99,10 +99,11 @@ static const char *text_of(const struct pq_result *r, int row, enum column colum
 static long long seconds_of(const struct pq_result *r, int row, enum column column)
 {
 	const char *value = pq_value(r, row, (int)column);
-	long long s = value ? strtoll(value, NULL, 10) : -1;
+	bool known = value && *value;
+	long long s = known ? strtoll(value, NULL, 10) : -1;
 
 	/* Clocks of two machines need not agree. */
-	return value && s < 0 ? 0 : s;
+	return known && s < 0 ? 0 : s;
 }
 
 void indexes_ask(struct indexes *x, pq_result_fn done)

@@ -379,6 +379,11 @@ static bool is_known(const char *keyword)
 	return PQlibVersion() >= 170000 || strcmp(keyword, "sslnegotiation") != 0;
 }
 
+bool pq_knows_system_roots(void)
+{
+	return PQlibVersion() >= 160000;
+}
+
 static bool start_connect(struct pq *pq, const struct pq_parameter *parameters)
 {
 	const char *keywords[MAX_PARAMETERS + 1];

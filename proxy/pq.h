@@ -76,6 +76,8 @@ void pq_close(struct pq *pq);
  * runs.
  */
 void pq_forget_environment(void);
+/* Whether sslrootcert=system means anything to it. */
+bool pq_knows_system_roots(void);
 
 /*
  * Reads a libpq URI or keyword string and calls `each` for what it sets. False when libpq cannot

@@ -411,6 +411,13 @@ void relay_update_reading(struct session *s)
 	conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
 }
 
+/* Behind everything that the client has sent before its end. */
+static void pass_end_on(struct session *s)
+{
+	if (!s->up.waiting)
+		conn_end_sending(s->server);
+}
+
 /* What a walk has made due; it may close the session. */
 static void after_walk(struct session *s)
 {
@@ -424,6 +431,8 @@ static void after_walk(struct session *s)
 		session_close(s, "the client closed the connection");
 		return;
 	}
+	if (s->client_ended && s->state == SESSION_RELAY)
+		pass_end_on(s);
 	relay_update_reading(s);
 }
 
@@ -445,7 +454,7 @@ static void client_ended(struct session *s)
 		return;
 	}
 	s->client_ended = true;
-	conn_end_sending(s->server);
+	pass_end_on(s);
 	relay_update_reading(s);
 }
 

@@ -132,15 +132,20 @@ static void on_signal(int signo, short what, void *arg)
 		s->owner.on_signal(s, signo, s->owner.arg);
 }
 
+/* Whoever has started us may have left them blocked. */
 static bool catch_signals(struct server *s)
 {
+	sigset_t ours;
+
 	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&ours);
 	for (int i = 0; i < N_SIGNALS; i++) {
+		sigaddset(&ours, signal_numbers[i]);
 		s->signals[i] = evsignal_new(s->base, signal_numbers[i], on_signal, s);
 		if (!s->signals[i] || event_add(s->signals[i], NULL) != 0)
 			return false;
 	}
-	return true;
+	return pthread_sigmask(SIG_UNBLOCK, &ours, NULL) == 0;
 }
 
 /* Worker threads get no signal: they would interrupt their system calls for nothing. */

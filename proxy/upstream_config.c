@@ -210,15 +210,18 @@ static bool set_negotiation(struct upstream *u, const char *value, struct err *e
 static bool parse(struct reading *r, const char *conninfo, struct err *e)
 {
 	char *text = strdup(conninfo);
-	char *negotiation;
+	char *negotiation, *auth;
 	bool ok;
 
 	if (!text)
 		return err_set(e, "53200", "out of memory");
+	/* Both are unknown to an older libpq. */
 	negotiation = url_take_keyword(text, "sslnegotiation");
+	auth = url_take_keyword(text, "require_auth");
 	ok = (!negotiation || set_negotiation(r->upstream, negotiation, e)) &&
-	     pq_parse_conninfo(text, take, r, e);
+	     (!auth || take(r, "require_auth", auth, e)) && pq_parse_conninfo(text, take, r, e);
 	free(negotiation);
+	free(auth);
 	explicit_bzero(text, strlen(text));
 	free(text);
 	return ok;
@@ -231,6 +234,24 @@ static bool check_negotiation(const struct upstream *u, struct err *e)
 	return !u->direct_tls || u->tls_mode >= TLS_REQUIRE ||
 	       err_set(e, "08001",
 		       "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full");
+}
+
+/*
+ * As libpq since version 16: who trusts everybody that the system trusts must at least know the
+ * name. An older libpq, which runs the asides, would look for a file of that name.
+ */
+static bool check_system_roots(struct upstream *u, bool mode_said, struct err *e)
+{
+	if (strcmp(u->sslrootcert, "system") != 0)
+		return true;
+	if (!pq_knows_system_roots())
+		return err_set(e, "08001",
+			"sslrootcert=system needs libpq 16: name the file, such as "
+			"/etc/ssl/certs/ca-certificates.crt, and sslmode=verify-full");
+	if (!mode_said)
+		return set_mode(u, "verify-full", e);
+	return u->tls_mode == TLS_VERIFY_FULL ||
+	       err_set(e, "08001", "sslrootcert=system needs sslmode=verify-full");
 }
 
 static bool check_binding(const struct upstream *u, struct err *e)
@@ -296,7 +317,8 @@ bool upstream_init(struct upstream *u, const char *conninfo, struct err *e)
 {
 	struct reading r = {.upstream = u};
 	bool ok = set_defaults(u, e) && parse(&r, conninfo, e) && add_hosts(&r, e) &&
-		  check_negotiation(u, e) && check_binding(u, e) && prepare_tls(u, e);
+		  check_system_roots(u, u->sslmode[0], e) && check_negotiation(u, e) &&
+		  check_binding(u, e) && prepare_tls(u, e);
 
 	free(r.hosts);
 	free(r.addresses);

@@ -81,7 +81,8 @@ bool url_write_upstream(
 
 /*
  * The same from the text of a URL, as an owned string. A keyword string is libpq's own and is
- * copied as it is: libpq complains about what it does not know. NULL with `e` as for url_parse().
+ * copied and completed: libpq complains about what it does not know. NULL with `e` as for
+ * url_parse().
  */
 char *url_to_upstream(const char *text, char *const *environment, struct err *e);
 

@@ -3,6 +3,7 @@
  */
 #include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "url.h"
 #include "url_params.h"
@@ -241,6 +242,7 @@ static const struct {
 	{"ssl_max_protocol_version", "sslmaxprotocolversion", "PGSSLMAXPROTOCOLVERSION"},
 	{"requirepeer", "requirepeer", "PGREQUIREPEER"},
 	{"channel_binding", "channelbinding", "PGCHANNELBINDING"},
+	{"require_auth", "requireauth", "PGREQUIREAUTH"},
 	{"gssencmode", "gssencmode", "PGGSSENCMODE"},
 	{"krbsrvname", "krbsrvname", "PGKRBSRVNAME"},
 	{"gsslib", "gsslib", "PGGSSLIB"},
@@ -277,13 +279,22 @@ static const char *first_of(const char *value, const char *otherwise)
 	return *value ? value : otherwise;
 }
 
+/* It may say more than the server's name: how to be sure of it. */
+static bool names_a_service(struct err *e)
+{
+	return err_set(e, "F0000",
+		"goes with a service (PGSERVICE), which is not read, and may say more about the "
+		"way "
+		"to the server: put that into the URL, and unset PGSERVICE");
+}
+
 static bool put_server(
 	const struct url *u, char *const *environment, struct bytes *out, struct err *e)
 {
 	const char *host = u->values[URL_HOST];
 
-	if (has_param(u, "service") || (!*host && *variable_value(environment, "PGSERVICE")))
-		return err_set(e, "F0000", "names its server by a service, which is not supported");
+	if (has_param(u, "service") || *variable_value(environment, "PGSERVICE"))
+		return names_a_service(e);
 	if (!*host && !has_param(u, "hostaddr")) {
 		host = variable_value(environment, "PGHOST");
 		put_setting(out, "host", host);
@@ -299,6 +310,21 @@ static bool put_server(
 	return true;
 }
 
+static bool is_one(char *const *environment, const char *name)
+{
+	return variable_value(environment, name)[0] == '1';
+}
+
+/* libpq's old word for sslmode=require. */
+static bool requires_ssl(const struct url *u)
+{
+	char *value = url_param_value(u, "requiressl");
+	bool yes = value && value[0] == '1';
+
+	free(value);
+	return yes;
+}
+
 static bool put_sslmode(
 	const struct url *u, char *const *environment, struct bytes *out, struct err *e)
 {
@@ -307,6 +333,8 @@ static bool put_sslmode(
 
 	if (!url_sslmode(u, &sslmode, e))
 		return false;
+	if (!*sslmode && (requires_ssl(u) || (!*variable && is_one(environment, "PGREQUIRESSL"))))
+		sslmode = "require";
 	if (!*sslmode && *variable) {
 		sslmode = url_sslmode_named(variable);
 		if (!sslmode)
@@ -378,6 +406,17 @@ static void put_known(const struct url *u, char *const *environment, struct byte
 	}
 }
 
+/* JDBC's word for a standby. Who wants one is refused by whoever reads this; who wants none finds
+ * out by the first statement. */
+static void put_server_type(const struct url *u, struct bytes *out)
+{
+	char *type = url_param_value(u, "targetservertype");
+
+	if (type && (strcasecmp(type, "secondary") == 0 || strcasecmp(type, "slave") == 0))
+		put_setting(out, "target_session_attrs", type);
+	free(type);
+}
+
 bool url_write_upstream(
 	const struct url *u, char *const *environment, struct bytes *out, struct err *e)
 {
@@ -385,16 +424,52 @@ bool url_write_upstream(
 		!put_sslmode(u, environment, out, e))
 		return false;
 	put_known(u, environment, out);
+	put_server_type(u, out);
+	return !bytes_failed(out) || out_of_memory(e);
+}
+
+static bool has_keyword(const char *keywords, const char *key)
+{
+	struct slice rest = slice_str(keywords);
+	struct url_param p;
+
+	while (url_next_param(URL_KEYWORDS, &rest, &p))
+		if (slice_is(p.key, key))
+			return true;
+	return false;
+}
+
+/* What libpq would take from the environment, where the string does not have it. */
+static bool complete_keywords(
+	const char *text, char *const *environment, struct bytes *out, struct err *e)
+{
+	static const char *const places[][2] = {
+		{"host", "PGHOST"}, {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"}};
+	const char *sslmode = variable_value(environment, "PGSSLMODE");
+	bool named = has_keyword(text, "host") || has_keyword(text, "hostaddr");
+
+	if (has_keyword(text, "service") || *variable_value(environment, "PGSERVICE"))
+		return names_a_service(e);
+	put_text(out, text);
+	for (size_t i = named ? 2 : 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (!has_keyword(text, places[i][0]))
+			put_setting(out, places[i][0], variable_value(environment, places[i][1]));
+	if (!*sslmode && is_one(environment, "PGREQUIRESSL"))
+		sslmode = "require";
+	if (!has_keyword(text, "sslmode") && !has_keyword(text, "requiressl"))
+		put_setting(out, "sslmode", sslmode);
+	for (size_t i = 0; i < sizeof(upstream_keys) / sizeof(upstream_keys[0]); i++)
+		if (upstream_keys[i].variable && !has_keyword(text, upstream_keys[i].key))
+			put_setting(out, upstream_keys[i].key,
+				variable_value(environment, upstream_keys[i].variable));
 	return !bytes_failed(out) || out_of_memory(e);
 }
 
 static bool put_upstream(const struct url *u, const char *text, char *const *environment,
 	struct bytes *out, struct err *e)
 {
-	if (u->form != URL_KEYWORDS)
-		return url_write_upstream(u, environment, out, e);
-	put_text(out, text);
-	return true;
+	return u->form == URL_KEYWORDS ? complete_keywords(text, environment, out, e)
+				       : url_write_upstream(u, environment, out, e);
 }
 
 char *url_to_upstream(const char *text, char *const *environment, struct err *e)
@@ -412,17 +487,6 @@ char *url_to_upstream(const char *text, char *const *environment, struct err *e)
 	bytes_wipe(&out);
 	url_release(&u);
 	return upstream;
-}
-
-static bool has_keyword(const char *keywords, const char *key)
-{
-	struct slice rest = slice_str(keywords);
-	struct url_param p;
-
-	while (url_next_param(URL_KEYWORDS, &rest, &p))
-		if (slice_is(p.key, key))
-			return true;
-	return false;
 }
 
 char *url_add_identity(const char *keywords, char *const *environment)

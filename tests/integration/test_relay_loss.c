@@ -176,6 +176,26 @@ static void a_half_closed_client_gets_its_answer(void **state)
 	}
 }
 
+/* Also of what waits in front of the server. */
+static void a_half_closed_client_gets_all_its_answers(void **state)
+{
+	struct wire *w = wire_login(proxy->port, NULL);
+	const char *answer;
+	int n = 0;
+
+	(void)state;
+	for (int i = 0; i < 400; i++)
+		wire_query(w, "SELECT 1");
+	wire_send(w);
+	shutdown(w->fd, SHUT_WR);
+	answer = wire_answers(w, 401);
+	while ((answer = strstr(answer, "C(SELECT 1)"))) {
+		answer++;
+		n++;
+	}
+	assert_int_equal(n, 400);
+}
+
 static void a_client_that_leaves_during_the_log_in_is_forgotten(void **state)
 {
 	int before = proxy_descriptors(proxy);
@@ -212,6 +232,7 @@ int main(void)
 		TEST(a_client_that_resets_the_connection_ends_its_session),
 		TEST(the_last_words_of_a_client_are_heard),
 		TEST(a_half_closed_client_gets_its_answer),
+		TEST(a_half_closed_client_gets_all_its_answers),
 		TEST(a_client_that_leaves_during_the_log_in_is_forgotten),
 		TEST(a_port_in_use_is_told_in_clear),
 	};

@@ -183,6 +183,19 @@ static void the_command_of_run_has_the_service_manager_to_itself(void **state)
 	close(fd);
 }
 
+/* A parent may leave signals blocked; then the command's end, and our own, must still be heard of.
+ */
+static void blocked_signals_are_heard_all_the_same(void **state)
+{
+	(void)state;
+	cluster_shell("DATABASE_URL='%s' timeout -s KILL 20 env --block-signal=CHLD,TERM,INT "
+		      "%s run -- true 2>/dev/null",
+		fixture_url(""), proxy_program());
+	cluster_shell("timeout -k 10 1 env --block-signal=CHLD,TERM,INT %s serve --listen-port 0 "
+		      "--upstream '%s' 2>/dev/null; test $? = 124",
+		proxy_program(), fixture_url(""));
+}
+
 /* A session's first words all at once: so many clients need not be served one after the other. */
 static void say_everything(struct wire *w)
 {
@@ -508,6 +521,7 @@ int main(void)
 		TEST(what_is_no_pid_file_is_left_alone),
 		TEST(systemd_is_told_of_every_change),
 		TEST(the_command_of_run_has_the_service_manager_to_itself),
+		TEST(blocked_signals_are_heard_all_the_same),
 		TEST(a_successor_takes_over_and_nobody_is_lost),
 		TEST(client_after_client_sees_no_gap),
 		TEST(without_so_reuseport_the_port_is_taken),

@@ -85,13 +85,13 @@ static const struct {
 		{"PGHOST=127.0.0.1", "PGPORT=5499", "PGSSLMODE=disable", "PGUSER=u",
 			"PGPASSWORD=p'/", "DATABASE_URL=postgresql://u:p%27%2F@" AT}},
 	{"what leads to the real server or secures the way is gone",
-		{.environment = {"PGHOST=x", "PGHOSTADDR=::1", "PGPORT=1", "PGSERVICE=s",
-			 "PGSERVICEFILE=f", "PGSSLMODE=verify-full", "PGSSLROOTCERT=r",
-			 "PGCHANNELBINDING=require", "PGREQUIREAUTH=md5",
-			 "PGTARGETSESSIONATTRS=any", "PGHOSTS=stays",
+		{.environment = {"PGHOST=x", "PGHOSTADDR=::1", "PGPORT=1", "PGSERVICEFILE=f",
+			 "PGSSLMODE=verify-full", "PGSSLROOTCERT=r", "PGCHANNELBINDING=require",
+			 "PGREQUIREAUTH=md5", "PGTARGETSESSIONATTRS=any", "PGHOSTS=stays",
 			 "DATABASE_URL=postgresql://u:p@h?sslmode=require"}},
 		"host='h' port='1' user='u' password='p' sslmode='require' "
-		"target_session_attrs='any' sslrootcert='r' channel_binding='require'",
+		"target_session_attrs='any' sslrootcert='r' channel_binding='require' "
+		"require_auth='md5'",
 		"p", "p",
 		{"PGHOSTS=stays", "PGHOST=127.0.0.1", "PGPORT=5499", "PGSSLMODE=disable",
 			"PGUSER=u", "PGPASSWORD=p",

@@ -8,6 +8,9 @@
 #include <libpq-fe.h>
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define SERVICE                                                                                  \
+	"goes with a service (PGSERVICE), which is not read, and may say more about the way to " \
+	"the server: put that into the URL, and unset PGSERVICE"
 #define AT "127.0.0.1:5499"
 
 static const struct {
@@ -143,8 +146,14 @@ static const struct {
 	{"postgresql://h/db?ssl_min_protocol_version=TLSv1.3&sslsni=0", "postgresql://" AT "/db",
 		"host='h' dbname='db' sslsni='0' ssl_min_protocol_version='TLSv1.3'"},
 	{"postgresql://h/"
-	 "db?require_auth=scram-sha-256&gssencmode=disable&load_balance_hosts=random",
+	 "db?gssencmode=disable&load_balance_hosts=random",
 		"postgresql://" AT "/db", "host='h' dbname='db' gssencmode='disable'"},
+	{"postgresql://h?requiressl=1", "postgresql://" AT "?sslmode=disable",
+		"host='h' sslmode='require'"},
+	{"jdbc:postgresql://h/db?targetServerType=primary", "jdbc:postgresql://" AT "/db",
+		"host='h' dbname='db'"},
+	{"jdbc:postgresql://h/db?targetServerType=secondary", "jdbc:postgresql://" AT "/db",
+		"host='h' dbname='db' target_session_attrs='secondary'"},
 	{"postgresql://h/db?schema=s&sslaccept=accept_invalid_certs",
 		"postgresql://" AT "/db?schema=s&sslmode=disable",
 		"host='h' dbname='db' sslmode='require'"},
@@ -364,7 +373,11 @@ static void the_environment_says_what_the_url_leaves_open(void **state)
 			{"PGSSLMODE=verify-full", "PGSSLROOTCERT=/r"},
 			"host='x' sslmode='require' sslrootcert='/u'"},
 		{"postgresql://x", {"PGUSER=u", "PGPASSWORD=p", "PGDATABASE=d"}, "host='x'"},
-		{"postgresql://x", {"PGSERVICE=s"}, "host='x'"},
+		{"postgresql://x", {"PGREQUIRESSL=1"}, "host='x' sslmode='require'"},
+		{"postgresql://x", {"PGREQUIRESSL=1", "PGSSLMODE=disable"},
+			"host='x' sslmode='disable'"},
+		{"postgresql://x", {"PGREQUIREAUTH=md5"}, "host='x' require_auth='md5'"},
+		{"postgresql://x?require_auth=md5", {NULL}, "host='x' require_auth='md5'"},
 		{"jdbc:postgresql:db", {"PGHOST=h"}, "host='localhost' dbname='db'"},
 	};
 
@@ -457,10 +470,8 @@ static void what_cannot_be_said_to_libpq_is_refused(void **state)
 		{"postgresql://h?sslidentity=x.p12&sslaccept=strict", NULL,
 			"has sslidentity, which libpq cannot read: name the server with "
 			"--upstream, sslcert and sslkey"},
-		{"postgresql:///?service=s", NULL,
-			"names its server by a service, which is not supported"},
-		{"postgresql:///", "PGSERVICE=s",
-			"names its server by a service, which is not supported"},
+		{"postgresql:///?service=s", NULL, SERVICE},
+		{"postgresql://x", "PGSERVICE=s", SERVICE},
 		{"postgresql://h", "PGSSLMODE=x", "goes with a PGSSLMODE that is not known"},
 	};
 
@@ -478,6 +489,45 @@ static void what_cannot_be_said_to_libpq_is_refused(void **state)
 		assert_string_equal(e.text, rows[i].want);
 		bytes_release(&out);
 		url_release(&u);
+	}
+}
+
+static void a_keyword_string_is_completed(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *environment[4];
+		const char *want; /* NULL: it is refused */
+	} rows[] = {
+		{"host=h", {"PGHOST=x", "PGHOSTADDR=::1", "PGPORT=1"}, "host=h port='1'"},
+		{"dbname=d", {"PGHOST=x", "PGPORT=1"}, "dbname=d host='x' port='1'"},
+		{"hostaddr=::1", {"PGHOST=x", "PGSSLMODE=verify-full"},
+			"hostaddr=::1 sslmode='verify-full'"},
+		{"host=h sslmode=require", {"PGSSLMODE=verify-full", "PGSSLROOTCERT=r"},
+			"host=h sslmode=require sslrootcert='r'"},
+		{"host=h requiressl=1", {"PGSSLMODE=disable"}, "host=h requiressl=1"},
+		{"host=h", {"PGREQUIRESSL=1"}, "host=h sslmode='require'"},
+		{"host=h", {"PGUSER=u", "PGDATABASE=d", "PGPASSWORD=p"}, "host=h"},
+		{"host=h service=s", {NULL}, NULL},
+		{"host=h", {"PGSERVICE=s"}, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(rows); i++) {
+		char copies[4][100], *environment[5] = {NULL}, *got;
+		struct err e;
+
+		for (size_t k = 0; k < 4 && rows[i].environment[k]; k++) {
+			environment[k] = copies[k];
+			memcpy(copies[k], rows[i].environment[k],
+				strlen(rows[i].environment[k]) + 1);
+		}
+		got = url_to_upstream(rows[i].text, environment, &e);
+		if (rows[i].want)
+			assert_string_equal(got, rows[i].want);
+		else
+			assert_null(got);
+		free(got);
 	}
 }
 
@@ -605,6 +655,7 @@ int main(void)
 		cmocka_unit_test(the_environment_says_what_the_url_leaves_open),
 		cmocka_unit_test(what_is_no_such_url_is_refused_without_repeating_it),
 		cmocka_unit_test(what_cannot_be_said_to_libpq_is_refused),
+		cmocka_unit_test(a_keyword_string_is_completed),
 		cmocka_unit_test(the_same_server_is_recognised),
 		cmocka_unit_test(every_truncation_is_read_or_refused),
 		cmocka_unit_test(what_libpq_is_too_old_for_is_taken_out),
