@@ -396,7 +396,7 @@ void check_place(struct check *c, const struct statement *st)
 		c->step.problem = true;
 		return;
 	}
-	if (c->step.text.len > c->config->max_statement_size) {
+	if ((c->query_len > 0 ? c->query_len : c->step.text.len) > c->config->max_statement_size) {
 		check_fail(c, "it is longer than max_statement_size: pgaside does not read it");
 		return;
 	}

@@ -488,8 +488,11 @@ static void look_at_query(struct check *c, struct slice text)
 	struct statement_summary sum = statement_summarise(text, c->dialect);
 	struct statement_iterator it;
 	struct statement st;
-	bool lone = sum.n_pieces == 1, aside = sum.n_asides > 0 && c->config->aside;
+	bool lone = sum.n_pieces == 1;
+	bool aside =
+		sum.n_asides > 0 && c->config->aside && text.len <= c->config->max_statement_size;
 
+	c->query_len = text.len;
 	c->copies_in = false;
 	statement_iterator_init(&it, text, c->dialect);
 	while (!lone && statement_next(&it, &st))

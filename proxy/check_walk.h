@@ -26,6 +26,7 @@ struct check {
 	bool skips_rest; /* it has failed */
 	bool copies_in;	 /* such a Query with COPY FROM STDIN */
 	struct check_step step;
+	size_t query_len; /* of the one Query that the file is; 0 = its statements go alone */
 	char reason[512], note[512];
 };
 

@@ -110,6 +110,8 @@ static void partition_known(struct session *s)
 		gate_fail_relation(s, "42P01", g->unit.aside.partition, "does not exist");
 	else if (!g->found.partition_attached)
 		gate_fail_not_attached(s);
+	else if (g->found.pending[0])
+		gate_fail_pending(s);
 	else if (g->found.has_default)
 		gate_fail(s, "55000", GATE_HAS_DEFAULT, NULL, NULL);
 	else

@@ -229,18 +229,22 @@ static void on_partition(void *owner, unsigned question, const struct slice *val
 	struct gate *g = owner;
 
 	(void)question;
-	if (n != 3)
+	if (n != 4)
 		return;
 	g->found.partition = (uint32_t)strtoul((const char *)values[0].data, NULL, 10);
 	g->found.partition_attached = slice_is(values[1], "t");
 	g->found.has_default = slice_is(values[2], "t");
+	snprintf(g->found.pending, sizeof(g->found.pending), "%.*s", (int)values[3].len,
+		values[3].data ? (const char *)values[3].data : "");
 }
 
 #define PARTITION_SQL(which)                                                                  \
 	"SELECT r.oid, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid" EQ    \
 	"r.oid AND i.inhparent" EQ "$2::oid), EXISTS (SELECT 1 FROM "                         \
 	"pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ "$2::oid AND p.partdefid" NE \
-	"0::pg_catalog.oid) FROM pg_catalog.pg_class r WHERE r.oid" EQ which
+	"0::pg_catalog.oid), (SELECT c.relname FROM pg_catalog.pg_inherits i JOIN "           \
+	"pg_catalog.pg_class c ON c.oid" EQ "i.inhrelid WHERE i.inhparent" EQ "$2::oid AND "  \
+	"i.inhdetachpending LIMIT 1) FROM pg_catalog.pg_class r WHERE r.oid" EQ which
 
 void gate_ask_for_partition(
 	struct session *s, bool by_oid, const char *value, uint32_t parent, gate_fn then)

@@ -39,6 +39,7 @@ struct gate_lookup {
 	bool index_valid;
 	bool owned, creates, schema_owned, maintained, temporary;
 	bool partition_attached, has_default;
+	char pending[66]; /* the partition whose DETACH has failed on its way; "" = none */
 	uint32_t version; /* of the server: 150004 */
 	char kind;
 	char table[2 * 2 * 66]; /* schema and name, each quoted */
@@ -219,6 +220,7 @@ void gate_fail_not_owned(struct session *s);
 void gate_fail_partitioned_index(struct session *s);
 void gate_fail_not_partitioned(struct session *s);
 void gate_fail_not_attached(struct session *s);
+void gate_fail_pending(struct session *s);
 void gate_fail_not_indexable(struct session *s);
 
 /* gate_commit.c: the unit is transaction control, and the session is engaged. */

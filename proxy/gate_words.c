@@ -123,6 +123,21 @@ void gate_fail_not_attached(struct session *s)
 	gate_fail(s, "42P01", text, NULL, NULL);
 }
 
+void gate_fail_pending(struct session *s)
+{
+	const struct gate_lookup *found = &s->gate->found;
+	struct sql_name schema, table;
+	char text[400];
+
+	snprintf(text, sizeof(text),
+		"partition \"%s\" already pending detach in partitioned table \"%s.%s\"",
+		found->pending, decoded(s, slice_str(found->schema), &schema),
+		table_name(s, &table));
+	gate_fail(s, "55000", text, NULL,
+		"Use ALTER TABLE ... DETACH PARTITION ... FINALIZE to complete the pending detach "
+		"operation.");
+}
+
 void gate_fail_not_indexable(struct session *s)
 {
 	const struct gate_lookup *found = &s->gate->found;

@@ -145,6 +145,9 @@ static void set_error(struct settlement *st, struct slice error)
 		bytes_put_u8(&hint, '\n');
 		bytes_put_slice(&hint, cut(e->statement.text));
 		bytes_put_u8(&hint, ';');
+		if (e->statement.kind == STATEMENT_DETACH_PARTITION)
+			bytes_printf(&hint,
+				" -- or, if it is pending, with FINALIZE instead of CONCURRENTLY");
 	}
 	bytes_clear(&st->error);
 	error_put_explained(&st->error, error,

@@ -98,8 +98,8 @@ static void what_uses_things_made_in_the_transaction_runs_after_commit(void **st
 static void what_uses_functions_that_the_transaction_changed_runs_after_commit(void **state)
 {
 	static const char *const changes[] = {
-		"CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql "
-		"AS 'BEGIN RETURN $1 + 1000; END'",
+		("CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql "
+		 "AS 'BEGIN RETURN $1 + 1000; END'"),
 		"SAVEPOINT s; ALTER FUNCTION f(int) PARALLEL SAFE; RELEASE s",
 		"ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH english_stem",
 	};

@@ -39,6 +39,31 @@ static PGconn *owe(const char *statement)
 }
 
 /* The names that a statement used mean what they meant where it stood. */
+/* PostgreSQL's refusal, before COMMIT, and what helps. */
+static void a_detach_that_is_pending_is_said_at_once(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(cluster.port, "");
+	PGconn *holder = db_connect(cluster.port, "");
+
+	(void)state;
+	tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
+	     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
+	     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
+	db_do(holder, "BEGIN; SELECT count(*) FROM parent");
+	db_send(other, "ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
+	WAIT_FOR(ask_is("t", "SELECT inhdetachpending FROM pg_inherits WHERE "
+			     "inhrelid = 'p'::regclass"));
+	db_cancel(other);
+	assert_string_equal(db_outcome(other), "57014");
+	db_do(holder, "COMMIT");
+	db_do(conn, "BEGIN");
+	db_fail(conn, "55000", "ALTER TABLE parent DETACH PARTITION q CONCURRENTLY");
+	db_do(conn, "ROLLBACK");
+	db_do(conn, "ALTER TABLE parent DETACH PARTITION p FINALIZE");
+	db_do(conn, "BEGIN; ALTER TABLE parent DETACH PARTITION q CONCURRENTLY; COMMIT");
+	assert_string_equal(ask("SELECT count(*) FROM pg_inherits"), "0");
+}
+
 /* Names are resolved by search_path, as PostgreSQL would if the index were there. */
 static void the_index_of_another_schema_is_another_one(void **state)
 {
@@ -233,6 +258,7 @@ int main(void)
 		CASE(a_long_setting_is_no_obstacle),
 		CASE(many_savepoints_are_remembered),
 		CASE(an_owed_partition_is_known_by_its_oid),
+		CASE(a_detach_that_is_pending_is_said_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -300,6 +300,12 @@ static void what_is_longer_than_pgaside_reads_is_a_problem(void **state)
 	config.max_statement_size = 20;
 	t = told_by(&config, T, CIC "i ON t (a)");
 	assert_string_equal(t.lines, "1 fails!, 1 passes");
+	/* Of a file that goes as one Query it is the whole that counts. */
+	config.max_statement_size = 40;
+	t = told_by(&config, S, "SELECT 1;\n" CIC "i ON t (a)");
+	assert_string_equal(t.lines, "1 passes, 2 native");
+	t = told_by(&config, Q, "SELECT 1;\n" CIC "i ON t (a)");
+	assert_string_equal(t.lines, "1 passes, 2 fails!");
 	config_release(&config);
 }
 
