@@ -194,7 +194,7 @@ static void a_commit_that_did_not_happen_is_found_out(void **state)
 	assert_string_not_equal(db_outcome(conn), "00000");
 	release_builds(holder);
 	WAIT_FOR(ask_is("", "SELECT to_regclass('made')"));
-	assert_true(nothing_is_left());
+	WAIT_FOR(nothing_is_left()); /* it has lost its name before */
 	assert_string_equal(ask("SELECT count(*) FROM t WHERE id = 4711"), "0");
 }
 
