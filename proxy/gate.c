@@ -480,21 +480,6 @@ void gate_cancel(struct session *s)
 		gate_undo_behind(s, "cancelled by the client");
 }
 
-/* The server rolls back what the session leaves open; what was made meanwhile goes, too. */
-static void undo_alone(struct session *s)
-{
-	static const struct settlement_events none = {0};
-	struct settlement *st;
-
-	ledger_rolled_back(&s->ledger);
-	if (!gate_is_engaged(s) || !s->gate->target.user)
-		return;
-	st = settle_start(s->worker, &s->gate->target, s->gate->server_pid, s->id, s->dialect,
-		&s->ledger, &none, NULL);
-	if (st)
-		settle_rolled_back(st);
-}
-
 void gate_abandon(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -512,7 +497,8 @@ void gate_abandon(struct session *s)
 		settle_abandon(g->settlement, g->commit_sent);
 	g->aside = NULL;
 	g->settlement = NULL;
-	undo_alone(s);
+	/* The server rolls back what the session leaves open; what was made meanwhile goes, too. */
+	gate_settle_behind(s, false);
 }
 
 void gate_free(struct session *s)

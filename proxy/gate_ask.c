@@ -121,6 +121,14 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 	copy_value(l->name, sizeof(l->name), values[LOOKUP_NAME]);
 }
 
+void gate_note_partition(struct gate_lookup *l, const struct slice *values)
+{
+	l->partition = number(values[0]);
+	l->partition_attached = slice_is(values[1], "t");
+	l->has_default = slice_is(values[2], "t");
+	copy_value(l->pending, sizeof(l->pending), values[3]);
+}
+
 /*
  * Whether the transaction has changed what an index may call, which no lock tells: functions, and
  * the configurations of text search. Of what it can see, its own rows are not older than its own

@@ -434,8 +434,7 @@ static void commit_done(struct session *s)
 		rolled_back(s);
 }
 
-/* The answer is on its way already, or waits for nobody. */
-static void settle_behind(struct session *s, bool committed)
+void gate_settle_behind(struct session *s, bool committed)
 {
 	static const struct settlement_events none = {0};
 	struct settlement *st = NULL;
@@ -473,7 +472,7 @@ static void transaction_ended(struct session *s)
 		ledger_release(&s->ledger);
 		return;
 	}
-	settle_behind(s, g->commit_seen);
+	gate_settle_behind(s, g->commit_seen);
 }
 
 void gate_ready(struct session *s, char status)
@@ -508,7 +507,7 @@ void gate_control_done(struct session *s)
 	case STATEMENT_PREPARE_TRANSACTION:
 		/* Nobody follows it from here on: what it made stays. */
 		if (g->completed)
-			settle_behind(s, true);
+			gate_settle_behind(s, true);
 		break;
 	default:
 		if (g->completed)

@@ -222,7 +222,11 @@ bool gate_relies_on_doomed(const struct session *s, const struct statement *st)
 	struct statement_effect e;
 	struct sql_name name;
 
-	if (st->kind != STATEMENT_OTHER)
+	struct reading r = {.text = st->text};
+
+	/* By its first word, so that other statements are not read. */
+	sql_lexer_init(&r.lexer, st->text, s->dialect);
+	if (st->kind != STATEMENT_OTHER || !next(&r) || !word(&r, "create"))
 		return false;
 	statement_effect_read(st, s->dialect, &e);
 	return e.made == EFFECT_INDEX && e.made_if_not_exists &&

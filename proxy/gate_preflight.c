@@ -52,19 +52,13 @@ static void refuse_for(struct session *s, const char *sqlstate, const char *text
 	bytes_release(&body);
 }
 
-/* The last part of it; "" when it cannot be read. */
-static const char *last_part(const struct session *s, struct slice name, struct sql_path *out)
-{
-	return sql_path_decode(name, s->dialect, out) ? out->parts[out->n_parts - 1].text : "";
-}
-
 static void refuse_name(struct session *s)
 {
 	struct sql_path path;
 	char text[128];
 
 	snprintf(text, sizeof(text), "relation \"%s\" already exists",
-		last_part(s, s->gate->checking->statement.aside.index, &path));
+		gate_last_part(s, s->gate->checking->statement.aside.index, &path));
 	refuse_for(s, "42P07", text);
 }
 
@@ -229,13 +223,8 @@ static void on_partition(void *owner, unsigned question, const struct slice *val
 	struct gate *g = owner;
 
 	(void)question;
-	if (n != 4)
-		return;
-	g->found.partition = (uint32_t)strtoul((const char *)values[0].data, NULL, 10);
-	g->found.partition_attached = slice_is(values[1], "t");
-	g->found.has_default = slice_is(values[2], "t");
-	snprintf(g->found.pending, sizeof(g->found.pending), "%.*s", (int)values[3].len,
-		values[3].data ? (const char *)values[3].data : "");
+	if (n == 4)
+		gate_note_partition(&g->found, values);
 }
 
 #define PARTITION_SQL(which)                                                                  \
@@ -275,7 +264,8 @@ static void partition_known(struct session *s)
 	} else if (!g->found.partition_attached) {
 		snprintf(text, sizeof(text),
 			"relation \"%s\" is not a partition of relation \"%s\"",
-			last_part(s, d->partition, &partition), last_part(s, d->table, &table));
+			gate_last_part(s, d->partition, &partition),
+			gate_last_part(s, d->table, &table));
 		refuse_for(s, "42P01", text);
 	} else if (g->found.has_default) {
 		refuse_for(s, "55000", GATE_HAS_DEFAULT);

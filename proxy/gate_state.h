@@ -159,6 +159,8 @@ bool gate_was_cancelled(const struct gate *g);
 bool gate_heeds_cancel(struct session *s);
 /* gate_ask.c: takes over a row of the look-up. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
+/* gate_ask.c: the same with the four columns of gate_ask_for_partition(). */
+void gate_note_partition(struct gate_lookup *l, const struct slice *values);
 /* gate_owe.c: puts the statement into the ledger, if it would work. */
 void gate_owe(struct session *s);
 /* gate_owe.c: whether `found`, looked up for that CREATE INDEX, has a relation of its name. */
@@ -212,6 +214,8 @@ void gate_fail_with(struct session *s, struct slice body);
 void gate_refuse(struct session *s, const char *sqlstate, const char *message);
 void gate_refuse_with(struct session *s, struct slice body);
 
+/* gate_words.c: the last part of a name, kept in `out`; "" when it cannot be read. */
+const char *gate_last_part(const struct session *s, struct slice name, struct sql_path *out);
 /* gate_words.c: as gate_fail(), for what the look-up has found. */
 /* relation "name" already exists, does not exist: `what` */
 void gate_fail_relation(
@@ -235,6 +239,8 @@ void gate_end_block(struct session *s, bool commit);
  * statement begins another. */
 void gate_commit_block_first(struct session *s);
 void gate_block_ended(struct session *s);
+/* gate_commit.c: the transaction has ended, and nobody waits for what becomes of the ledger. */
+void gate_settle_behind(struct session *s, bool committed);
 /* gate_commit.c: the client waits no longer for what is undone, for that reason. */
 void gate_undo_behind(struct session *s, const char *reason);
 /* gate_unit.c: nothing is left: ReadyForQuery to the client of a Query, and the gate opens. */

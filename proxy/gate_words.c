@@ -20,12 +20,14 @@ static const char *table_name(const struct session *s, struct sql_name *out)
 	return decoded(s, slice_str(s->gate->found.name), out);
 }
 
-/* The last part of the index's name. */
+const char *gate_last_part(const struct session *s, struct slice name, struct sql_path *out)
+{
+	return sql_path_decode(name, s->dialect, out) ? out->parts[out->n_parts - 1].text : "";
+}
+
 static const char *index_name(const struct session *s, struct sql_path *out)
 {
-	if (!sql_path_decode(s->gate->unit.aside.index, s->dialect, out))
-		return "";
-	return out->parts[out->n_parts - 1].text;
+	return gate_last_part(s, s->gate->unit.aside.index, out);
 }
 
 void gate_fail_relation(

@@ -304,7 +304,7 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 	}
 	if (wanted && f->size <= (gate_asks(s) ? ANSWER_GATHER_MAX : SERVER_GATHER_MAX))
 		return FLOW_GATHER;
-	if (s->state == SESSION_LOGIN || gate_asks(s)) {
+	if (wanted && (s->state == SESSION_LOGIN || gate_asks(s))) {
 		down_malformed(s);
 		return FLOW_WAIT;
 	}

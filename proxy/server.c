@@ -132,20 +132,27 @@ static void on_signal(int signo, short what, void *arg)
 		s->owner.on_signal(s, signo, s->owner.arg);
 }
 
-/* Whoever has started us may have left them blocked. */
-static bool catch_signals(struct server *s)
+/* SIG_BLOCK or SIG_UNBLOCK of those that we catch. */
+static bool mask_signals(int how)
 {
 	sigset_t ours;
 
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&ours);
-	for (int i = 0; i < N_SIGNALS; i++) {
+	for (int i = 0; i < N_SIGNALS; i++)
 		sigaddset(&ours, signal_numbers[i]);
+	return pthread_sigmask(how, &ours, NULL) == 0;
+}
+
+/* Whoever has started us may have left them blocked. */
+static bool catch_signals(struct server *s)
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < N_SIGNALS; i++) {
 		s->signals[i] = evsignal_new(s->base, signal_numbers[i], on_signal, s);
 		if (!s->signals[i] || event_add(s->signals[i], NULL) != 0)
 			return false;
 	}
-	return pthread_sigmask(SIG_UNBLOCK, &ours, NULL) == 0;
+	return mask_signals(SIG_UNBLOCK);
 }
 
 /* Worker threads get no signal: they would interrupt their system calls for nothing. */
@@ -360,12 +367,7 @@ static void stop_workers(struct server *s)
 /* Without these events a signal would do what it does by itself; but the end has come already. */
 static void release_signals(struct server *s)
 {
-	sigset_t ours;
-
-	sigemptyset(&ours);
-	for (int i = 0; i < N_SIGNALS; i++)
-		sigaddset(&ours, signal_numbers[i]);
-	pthread_sigmask(SIG_BLOCK, &ours, NULL);
+	mask_signals(SIG_BLOCK);
 	for (int i = 0; i < N_SIGNALS; i++)
 		if (s->signals[i])
 			event_free(s->signals[i]);

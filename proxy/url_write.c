@@ -310,9 +310,14 @@ static bool put_server(
 	return true;
 }
 
-static bool is_one(char *const *environment, const char *name)
+/* PGSSLMODE, or what libpq's old variable says. */
+static const char *environment_sslmode(char *const *environment)
 {
-	return variable_value(environment, name)[0] == '1';
+	const char *sslmode = variable_value(environment, "PGSSLMODE");
+
+	if (!*sslmode && variable_value(environment, "PGREQUIRESSL")[0] == '1')
+		return "require";
+	return sslmode;
 }
 
 /* libpq's old word for sslmode=require. */
@@ -328,12 +333,12 @@ static bool requires_ssl(const struct url *u)
 static bool put_sslmode(
 	const struct url *u, char *const *environment, struct bytes *out, struct err *e)
 {
-	const char *variable = variable_value(environment, "PGSSLMODE");
+	const char *variable = environment_sslmode(environment);
 	const char *sslmode;
 
 	if (!url_sslmode(u, &sslmode, e))
 		return false;
-	if (!*sslmode && (requires_ssl(u) || (!*variable && is_one(environment, "PGREQUIRESSL"))))
+	if (!*sslmode && requires_ssl(u))
 		sslmode = "require";
 	if (!*sslmode && *variable) {
 		sslmode = url_sslmode_named(variable);
@@ -445,7 +450,6 @@ static bool complete_keywords(
 {
 	static const char *const places[][2] = {
 		{"host", "PGHOST"}, {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"}};
-	const char *sslmode = variable_value(environment, "PGSSLMODE");
 	bool named = has_keyword(text, "host") || has_keyword(text, "hostaddr");
 
 	if (has_keyword(text, "service") || *variable_value(environment, "PGSERVICE"))
@@ -454,10 +458,8 @@ static bool complete_keywords(
 	for (size_t i = named ? 2 : 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (!has_keyword(text, places[i][0]))
 			put_setting(out, places[i][0], variable_value(environment, places[i][1]));
-	if (!*sslmode && is_one(environment, "PGREQUIRESSL"))
-		sslmode = "require";
 	if (!has_keyword(text, "sslmode") && !has_keyword(text, "requiressl"))
-		put_setting(out, "sslmode", sslmode);
+		put_setting(out, "sslmode", environment_sslmode(environment));
 	for (size_t i = 0; i < sizeof(upstream_keys) / sizeof(upstream_keys[0]); i++)
 		if (upstream_keys[i].variable && !has_keyword(text, upstream_keys[i].key))
 			put_setting(out, upstream_keys[i].key,

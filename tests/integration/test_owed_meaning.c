@@ -28,6 +28,13 @@ static int prepare(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, prepare, fixture_tidy)
 
+static void make_partitions(void)
+{
+	tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
+	     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
+	     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
+}
+
 /* A transaction that has written to the table, and owes that. */
 static PGconn *owe(const char *statement)
 {
@@ -46,9 +53,7 @@ static void a_detach_that_is_pending_is_said_at_once(void **state)
 	PGconn *holder = db_connect(cluster.port, "");
 
 	(void)state;
-	tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
-	     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
-	     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
+	make_partitions();
 	db_do(holder, "BEGIN; SELECT count(*) FROM parent");
 	db_send(other, "ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
 	WAIT_FOR(ask_is("t", "SELECT inhdetachpending FROM pg_inherits WHERE "
@@ -230,9 +235,7 @@ static void an_owed_partition_is_known_by_its_oid(void **state)
 		PGconn *conn = db_connect(proxy->port, "");
 
 		prepare(state);
-		tell("SET ROLE app; CREATE TABLE parent (id int) PARTITION BY LIST (id); "
-		     "CREATE TABLE p PARTITION OF parent FOR VALUES IN (1); "
-		     "CREATE TABLE q PARTITION OF parent FOR VALUES IN (2); RESET ROLE");
+		make_partitions();
 		db_do(conn, "BEGIN");
 		db_do(conn, "ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
 		db_do(conn, "%s", cases[i].sql);
