@@ -141,16 +141,19 @@ static bool may_continue(struct slice token, size_t at)
 	       memchr(token.data + after, '\r', token.len - after);
 }
 
+/* A literal that such a comment leaves without an end counts as well: ERROR reaches from it on. */
 static bool has_commented_literal(struct slice text)
 {
 	struct sql_lexer lexer;
 	struct sql_token t;
 
 	sql_lexer_init(&lexer, text, utf8);
-	while ((t = sql_lexer_next(&lexer)).kind != SQL_TOKEN_END && t.kind != SQL_TOKEN_ERROR)
+	do {
+		t = sql_lexer_next(&lexer);
 		for (size_t i = 0; i < t.end - t.start; i++)
 			if (may_continue(sql_token_text(text, t), i))
 				return true;
+	} while (t.kind != SQL_TOKEN_END && t.kind != SQL_TOKEN_ERROR);
 	return false;
 }
 
