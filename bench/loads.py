@@ -202,13 +202,13 @@ STATEMENT = "create index concurrently bench_i on bench_small(v);\n"
 DROP = "drop index bench_i;\n"
 
 
-def aside(way, directory, in_transaction, count):
+def aside(way, directory, in_transaction, count, anew=False):
     """Milliseconds of CREATE INDEX CONCURRENTLY on a small table as its client sees it, the mean of
-    `count`. Dropping the index again is not counted."""
+    `count`, all in one session or, `anew`, each in its own. Dropping the index again is not counted."""
     path = os.path.join(directory, "aside.sql")
     with open(path, "w", encoding="ascii") as file:
         file.write(("begin;\n" + STATEMENT + "commit;\n" if in_transaction else STATEMENT) + DROP)
-    out = command(way, ["pgbench", "-n", "-r", "-c", "1", "-t", str(count), "-f", path])
+    out = command(way, ["pgbench", "-n", "-r", "-c", "1", "-t", str(count), "-f", path, *(["-C"] if anew else [])])
     return {"ms": number(r"([\d.]+)\s+\d+\s+create index", out)}
 
 

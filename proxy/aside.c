@@ -22,7 +22,7 @@ static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
-	[ASIDE_CONNECTING] = {"connecting", TO(ASIDE_SETTINGS) | ENDS},
+	[ASIDE_CONNECTING] = {"connecting", TO(ASIDE_SETTINGS) | TO(ASIDE_KEPT) | ENDS},
 	[ASIDE_SETTINGS] = {"settings", TO(ASIDE_READY) | TO(ASIDE_LOOKING) | ENDS},
 	[ASIDE_READY] = {"ready", TO(ASIDE_LOOKING) | ENDS},
 	[ASIDE_LOOKING] = {"looking", TO(ASIDE_REPAIRING) | TO(ASIDE_RUNNING) | ENDS},
@@ -30,7 +30,8 @@ static const struct {
 	[ASIDE_RUNNING] = {"running", TO(ASIDE_VERIFYING) | ENDS},
 	[ASIDE_VERIFYING] = {"verifying", TO(ASIDE_REPAIRING) | ENDS},
 	[ASIDE_CLEANING] = {"cleaning", TO(ASIDE_SETTINGS) | TO(ASIDE_TOLD)},
-	[ASIDE_TOLD] = {"told", TO(ASIDE_SETTINGS) | TO(ASIDE_ENDED)},
+	[ASIDE_TOLD] = {"told", TO(ASIDE_SETTINGS) | TO(ASIDE_KEPT) | TO(ASIDE_ENDED)},
+	[ASIDE_KEPT] = {"kept", TO(ASIDE_CONNECTING) | TO(ASIDE_TOLD)},
 	[ASIDE_ENDED] = {"ended", 0},
 };
 
@@ -154,8 +155,9 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 	publish_outcome(a, result);
 	if (a->owner)
 		a->events.done(a->owner, &outcome);
-	/* An owner that has not given another statement is not to be called again. */
-	if (!a->again)
+	/* An owner that has not given another statement is not to be called again; one that has
+	 * kept the aside may have begun anew. */
+	if (a->job.told && !a->again)
 		a->owner = NULL;
 }
 
@@ -165,6 +167,8 @@ void aside_finish(struct aside *a, enum aside_result result, enum placement_obst
 	timer_stop(a->limit_timer);
 	aside_enter(a, ASIDE_TOLD);
 	aside_tell(a, result, obstacle);
+	if (a->state != ASIDE_TOLD)
+		return;
 	if (!a->again) {
 		end(a);
 		return;
@@ -370,6 +374,32 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
+/* True: both wait for another statement of the session. */
+static bool keep(struct aside *a)
+{
+	unsigned ms = a->target.snapshot->config.aside_idle_timeout_ms;
+
+	/* Only an answer that nobody minds may still be on its way. */
+	if (ms == 0 || a->cancelled || a->cancelling || a->job.obstacle_asked ||
+		!pq_is_connected(a->aside) || !pq_is_connected(a->watch))
+		return false;
+	aside_enter(a, ASIDE_KEPT);
+	timer_start(a->limit_timer, ms);
+	return true;
+}
+
+static void discard(struct aside *a)
+{
+	aside_enter(a, ASIDE_TOLD);
+	end(a);
+}
+
+void aside_put_back(struct aside *a)
+{
+	if (a && !keep(a))
+		discard(a);
+}
+
 static void on_limit(void *arg)
 {
 	struct aside *a = arg;
@@ -378,6 +408,8 @@ static void on_limit(void *arg)
 	 * pause before another try. */
 	if (a->state == ASIDE_CONNECTING)
 		arrive(a);
+	else if (a->state == ASIDE_KEPT)
+		discard(a);
 	else if (a->state == ASIDE_CLEANING && !a->watching)
 		aside_settings_begin(a);
 	else
@@ -395,30 +427,45 @@ static void link_to_worker(struct aside *a)
 	w->asides = a;
 }
 
+/* What aside_keep() has left for the session, if the server has not ended it meanwhile. The watch
+ * connection may still be looking after the statement before. */
+static struct aside *take_kept(struct worker *w, uint64_t session)
+{
+	for (struct aside *a = w->asides; a; a = a->next) {
+		if (a->state != ASIDE_KEPT || a->session != session || a->cancelled)
+			continue;
+		if (pq_is_connected(a->watch) && pq_is_quiet(a->aside) &&
+			(pq_is_busy(a->watch) || pq_is_quiet(a->watch))) {
+			timer_stop(a->limit_timer);
+			a->watch_tried = !pq_is_busy(a->watch);
+			aside_enter(a, ASIDE_CONNECTING);
+			return a;
+		}
+		discard(a);
+		return NULL;
+	}
+	return NULL;
+}
+
 struct aside *aside_open(struct worker *w, const struct target *target, uint64_t session)
 {
-	struct aside *a = calloc(1, sizeof(*a));
+	struct aside *a = take_kept(w, session);
 
+	if (a)
+		return a;
+	a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
 	a->worker = w;
 	a->session = session;
 	a->limit_timer = timer_new(w->base, on_limit, a);
-	if (!a->limit_timer || !target_copy(&a->target, target) || !aside_watch_open(a) ||
-		!aside_reopen(a)) {
+	if (!a->limit_timer || !target_copy(&a->target, target) || !aside_reopen(a) ||
+		!aside_watch_open(a)) {
 		free_aside(a);
 		return NULL;
 	}
 	link_to_worker(a);
 	return a;
-}
-
-void aside_discard(struct aside *a)
-{
-	if (!a)
-		return;
-	aside_enter(a, ASIDE_TOLD);
-	end(a);
 }
 
 bool aside_start(struct aside *a, int server_pid, const struct aside_request *request,
@@ -429,7 +476,7 @@ bool aside_start(struct aside *a, int server_pid, const struct aside_request *re
 	a->server_pid = server_pid;
 	a->started = true;
 	if (!take_request(a, request)) {
-		aside_discard(a);
+		discard(a);
 		return false;
 	}
 	if (a->aside_up || a->aside_error.text[0])
@@ -439,10 +486,36 @@ bool aside_start(struct aside *a, int server_pid, const struct aside_request *re
 	return true;
 }
 
+/* Its connections are as good as new ones. */
+static bool is_sound(const struct aside *a)
+{
+	return a->state == ASIDE_TOLD && !a->cancelled && pq_is_connected(a->aside) &&
+	       pq_is_connected(a->watch);
+}
+
+void aside_keep(struct aside *a)
+{
+	if (a->state != ASIDE_TOLD || !keep(a))
+		return;
+	release_job(a);
+	a->started = a->settled = false;
+	a->owner = NULL;
+}
+
+void aside_forget(struct worker *w, uint64_t session)
+{
+	struct aside *next;
+
+	for (struct aside *a = w->asides; a; a = next) {
+		next = a->next;
+		if (a->state == ASIDE_KEPT && a->session == session)
+			discard(a);
+	}
+}
+
 bool aside_next(struct aside *a, const struct aside_request *request)
 {
-	if (a->state != ASIDE_TOLD || a->cancelled || !pq_is_connected(a->aside) ||
-		!pq_is_connected(a->watch))
+	if (!is_sound(a))
 		return false;
 	release_job(a);
 	a->again = take_request(a, request);

@@ -7,13 +7,14 @@
  *                    |                      |                                               |  |
  *                    |                      +-----------------------------------------> TOLD|  |
  *                    +---------------------------- another statement ---------------------- +  |
- *                                                                                       ENDED <+
+ *   CONNECTING <- KEPT <-----------------------------------------------------------------------+
+ *                   +---------------------------------------------------------------> ENDED <--+
  *
  * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's
  * own. READY waits for aside_go(). LOOKING finds the relation, its indexes, and what is in the way.
  * REPAIRING drops an INVALID leftover of the wanted name. RUNNING is the statement, watched.
  * VERIFYING asks whether the index is valid. CLEANING drops what a failure has left. Every state
- * before TOLD may go to CLEANING.
+ * before TOLD may go to CLEANING. KEPT waits for another statement of the same session.
  *
  * Lives on a worker, which it may keep alive longer than the session that began it. It never
  * touches the session's own connections.
@@ -84,12 +85,12 @@ struct aside_events {
 };
 
 /*
- * Opens the connections for a statement that is still to be looked at. Either aside_start()
- * follows, or aside_discard(). `session` is for the log. NULL without memory.
+ * Opens the connections for a statement that is still to be looked at, or takes those that are kept
+ * for `session`. Either aside_start() follows, or aside_put_back(). NULL without memory.
  */
 struct aside *aside_open(struct worker *w, const struct target *target, uint64_t session);
-/* Nothing has come of it; it is gone. Takes NULL. */
-void aside_discard(struct aside *a);
+/* Nothing has come of it: the connections are kept, or go. Takes NULL. */
+void aside_put_back(struct aside *a);
 /* `server_pid` is the backend of the server connection. False without memory: it is gone. */
 bool aside_start(struct aside *a, int server_pid, const struct aside_request *request,
 	const struct aside_events *events, void *owner);
@@ -101,6 +102,13 @@ void aside_go(struct aside *a);
  * frees itself.
  */
 bool aside_next(struct aside *a, const struct aside_request *request);
+/*
+ * From inside `done`, whose outcome is not valid any more then: for aside_idle_timeout, the
+ * connections wait for the session's next aside_open(), if they are as good as new.
+ */
+void aside_keep(struct aside *a);
+/* The session has ended: what is kept for it goes. */
+void aside_forget(struct worker *w, uint64_t session);
 /* The client wants it cancelled: `done` follows with 57014, unless it is too late. */
 void aside_cancel(struct aside *a);
 /*

@@ -40,6 +40,7 @@ enum aside_state {
 	ASIDE_VERIFYING,
 	ASIDE_CLEANING,
 	ASIDE_TOLD,
+	ASIDE_KEPT,
 	ASIDE_ENDED,
 };
 

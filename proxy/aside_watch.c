@@ -180,16 +180,36 @@ static bool is_to_be_cancelled(const struct aside *a)
 	return a->cancel_due || a->cancelled || a->job.in_the_way;
 }
 
+/* The first one: without it nothing is begun. */
+static void cannot_be_had(struct aside *a, const char *sqlstate, const char *why)
+{
+	err_set(&a->watch_error, sqlstate, "%s", why);
+	aside_watch_came(a);
+}
+
+/* It can be asked; that is waited for before the statement. */
+static void is_free(struct aside *a)
+{
+	if (a->watch_tried)
+		return;
+	aside_look_ahead(a);
+	aside_watch_came(a);
+}
+
 static void on_looked(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
 	if (r->lost) {
 		watch_lost(a);
+		if (!a->watch_tried)
+			cannot_be_had(a, r->sqlstate, "the connection was lost");
 		return;
 	}
-	if (!a->watching)
+	if (!a->watching) {
+		is_free(a);
 		return;
+	}
 	if (r->ok && r->n_rows == 1) {
 		if (aside_oid(pq_value(r, 0, WATCH_INDEX)) != 0 && a->state == ASIDE_RUNNING)
 			a->job.building = aside_oid(pq_value(r, 0, WATCH_INDEX));
@@ -218,13 +238,6 @@ static void on_looked(void *owner, const struct pq_result *r)
 static const char watch_settings_sql[] =
 	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off";
 
-/* The first one: without it nothing is begun. */
-static void cannot_be_had(struct aside *a, const char *sqlstate, const char *why)
-{
-	err_set(&a->watch_error, sqlstate, "%s", why);
-	aside_watch_came(a);
-}
-
 static void on_watch_ready(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -236,12 +249,10 @@ static void on_watch_ready(void *owner, const struct pq_result *r)
 		return;
 	}
 	a->watch_up = true;
-	if (a->watching) {
+	if (a->watching)
 		look(a);
-	} else if (!a->watch_tried) {
-		aside_look_ahead(a);
-		aside_watch_came(a);
-	}
+	else
+		is_free(a);
 }
 
 static void on_watch_connected(void *owner, const struct err *e)

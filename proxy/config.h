@@ -86,6 +86,7 @@ struct config {
 	enum config_rollback on_rollback;
 	bool repair_invalid;
 	unsigned aside_retries;
+	unsigned aside_idle_timeout_ms; /* 0 = not kept */
 	unsigned undo_timeout_ms;
 	enum config_notify notify;
 	unsigned progress_interval_ms;	     /* 0 = no NOTICE about it */

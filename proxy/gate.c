@@ -46,9 +46,9 @@ static void show_owed(struct session *s)
 }
 
 /* The unit has not come to an aside. */
-static void discard_ahead(struct gate *g)
+static void put_ahead_back(struct gate *g)
 {
-	aside_discard(g->ahead);
+	aside_put_back(g->ahead);
 	g->ahead = NULL;
 }
 
@@ -63,7 +63,7 @@ void gate_enter(struct session *s, enum gate_state state)
 		(unsigned long long)s->id, states[g->state].name, states[state].name);
 	g->state = state;
 	if (state != GATE_ASKING && state != GATE_ASIDE)
-		discard_ahead(g);
+		put_ahead_back(g);
 	if (state != GATE_OPEN)
 		return;
 	show_owed(s);
@@ -490,7 +490,7 @@ void gate_abandon(struct session *s)
 	timer_stop(g->undo_timer);
 	upstream_cancel(g->finding);
 	g->finding = NULL;
-	discard_ahead(g);
+	put_ahead_back(g);
 	if (g->aside)
 		aside_abandon(g->aside);
 	if (g->settlement)
@@ -499,6 +499,7 @@ void gate_abandon(struct session *s)
 	g->settlement = NULL;
 	/* The server rolls back what the session leaves open; what was made meanwhile goes, too. */
 	gate_settle_behind(s, false);
+	aside_forget(s->worker, s->id);
 }
 
 void gate_free(struct session *s)

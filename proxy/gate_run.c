@@ -303,6 +303,7 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 {
 	struct session *s = owner;
 	struct gate *g = s->gate;
+	struct aside *finished = g->aside;
 
 	g->aside = NULL;
 	bytes_clear(&g->error);
@@ -312,6 +313,7 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
 	if (g->facts.status == 'T')
 		note_made(s, outcome);
+	aside_keep(finished);
 	gate_when_quiet(s, placed);
 }
 

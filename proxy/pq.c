@@ -488,6 +488,13 @@ bool pq_is_busy(const struct pq *pq)
 	return pq && pq->done;
 }
 
+bool pq_is_quiet(const struct pq *pq)
+{
+	struct pollfd socket = {.fd = PQsocket(pq->conn), .events = POLLIN};
+
+	return poll(&socket, 1, 0) == 0;
+}
+
 int pq_backend_pid(const struct pq *pq)
 {
 	return PQbackendPID(pq->conn);

@@ -65,6 +65,8 @@ void pq_limit(struct pq *pq, unsigned ms);
 void pq_give_up(struct pq *pq);
 bool pq_is_connected(const struct pq *pq);
 bool pq_is_busy(const struct pq *pq);
+/* Nothing has come since the last answer: not the connection's end either. */
+bool pq_is_quiet(const struct pq *pq);
 int pq_backend_pid(const struct pq *pq);
 /* Closes at once; a statement that runs goes on in the server. Callable from inside callbacks.
  * Takes NULL. */

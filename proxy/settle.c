@@ -267,12 +267,16 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	if (st->state == SETTLE_READY || st->state == SETTLE_UNKNOWN)
 		return;
 	account(st, outcome);
-	if (!next_request(st, &request))
-		end(st);
-	else if (aside_next(finished, &request))
-		st->aside = finished;
-	else
-		run_next(st);
+	if (next_request(st, &request)) {
+		if (aside_next(finished, &request))
+			st->aside = finished;
+		else
+			run_next(st);
+		return;
+	}
+	if (st->owner)
+		aside_keep(finished);
+	end(st);
 }
 
 static void on_ready(void *owner)

@@ -413,6 +413,7 @@ static void a_password_that_has_expired_meanwhile_gets_an_error(void **state)
 	db_do(conn, "BEGIN");
 	db_do(conn, "INSERT INTO t VALUES (4711)");
 	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fading'"));
 	tell("ALTER ROLE fading VALID UNTIL '2001-01-01'");
 	db_fail(conn, "28P01", "COMMIT");
 	assert_string_equal(db_text(conn, "SELECT count(*) FROM t WHERE id = 4711"), "0");

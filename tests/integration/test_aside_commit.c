@@ -270,6 +270,7 @@ static void what_cannot_be_prepared_is_not_committed(void **state)
 	db_do(conn, "BEGIN");
 	db_do(conn, "INSERT INTO t VALUES (7777)");
 	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (v)");
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'few'"));
 	tell("ALTER ROLE few CONNECTION LIMIT 1");
 	db_fail(conn, "53300", "COMMIT");
 	assert_int_equal(db_status(conn), 'I');

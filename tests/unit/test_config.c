@@ -69,6 +69,7 @@ static void defaults_are_those_of_the_documentation(void **state)
 	assert_int_equal(c.on_rollback, ROLLBACK_UNDO);
 	assert_true(c.repair_invalid);
 	assert_int_equal(c.aside_retries, 3);
+	assert_int_equal(c.aside_idle_timeout_ms, 1000);
 	assert_int_equal(c.undo_timeout_ms, 30000);
 	assert_int_equal(c.notify, NOTIFY_NOTICE);
 	assert_int_equal(c.aside_lock_timeout_ms, 0);
