@@ -3,7 +3,7 @@
  *
  * To the client it exists; to the server it does not. Dropping it takes it out of the ledger again,
  * rebuilding it is done by building it. Other statements about it are the server's to refuse, with
- * a hint from us.
+ * a hint from us; those that the server would skip, since they say IF EXISTS, are ours to refuse.
  */
 #include <stdio.h>
 #include <string.h>
@@ -41,38 +41,63 @@ static bool take_word(struct reading *r, const char *expected)
 	return word(r, expected) && next(r);
 }
 
-static bool is_name(const struct reading *r)
+static bool take_char(struct reading *r, char c)
 {
-	return r->token.kind == SQL_TOKEN_WORD || r->token.kind == SQL_TOKEN_QUOTED_NAME;
+	return sql_token_is_char(r->text, r->token, c) && next(r);
 }
 
-static bool is_dot(const struct reading *r)
+/* The first token of the statement is read, unless there is none. */
+static bool begin(struct reading *r, struct slice text, struct sql_dialect dialect)
 {
-	return r->token.kind == SQL_TOKEN_CHAR && r->text.data[r->token.start] == '.';
+	*r = (struct reading){.text = text};
+	sql_lexer_init(&r->lexer, text, dialect);
+	return next(r);
+}
+
+/* A name, with its UESCAPE clause. */
+static bool take_name(struct reading *r, size_t *end)
+{
+	bool unicode = r->token.kind == SQL_TOKEN_UNICODE_NAME;
+
+	if (!sql_token_is_name(r->token))
+		return false;
+	*end = r->token.end;
+	next(r);
+	if (unicode && take_word(r, "uescape")) {
+		*end = r->token.end;
+		next(r);
+	}
+	return true;
+}
+
+static bool take_path(struct reading *r, struct slice *path)
+{
+	size_t start = r->token.start;
+	size_t end;
+
+	if (!take_name(r, &end))
+		return false;
+	while (take_char(r, '.'))
+		if (!take_name(r, &end))
+			return false;
+	*path = slice_of(r->text.data + start, end - start);
+	return true;
 }
 
 /* DROP INDEX [IF EXISTS] name [RESTRICT | CASCADE]: the name; false for anything else. */
 static bool plain_drop_index(struct slice text, struct sql_dialect dialect, struct slice *name)
 {
-	struct reading r = {.text = text};
-	size_t start, end;
-	bool more = true;
+	struct reading r;
 
-	sql_lexer_init(&r.lexer, text, dialect);
-	if (!next(&r) || !take_word(&r, "drop") || !take_word(&r, "index"))
+	if (!begin(&r, text, dialect) || !take_word(&r, "drop") || !take_word(&r, "index"))
 		return false;
 	if (take_word(&r, "if") && !take_word(&r, "exists"))
 		return false;
-	if (!is_name(&r))
+	if (!take_path(&r, name))
 		return false;
-	start = r.token.start;
-	end = r.token.end;
-	while ((more = next(&r)) && is_dot(&r) && next(&r) && is_name(&r))
-		end = r.token.end;
-	*name = slice_of(text.data + start, end - start);
-	if (more && (word(&r, "restrict") || word(&r, "cascade")))
-		more = next(&r);
-	return !more && r.token.kind == SQL_TOKEN_END;
+	if (word(&r, "restrict") || word(&r, "cascade"))
+		next(&r);
+	return r.token.kind == SQL_TOKEN_END;
 }
 
 /* The name of the index that the statement drops or rebuilds; false when it is no such statement.
@@ -98,7 +123,7 @@ static bool read_subject(const struct session *s, const struct statement *st, st
 	struct slice text;
 
 	return s->ledger.owed && subject(st, s->dialect, &text) &&
-	       sql_path_decode(text, s->dialect, path) && path->n_parts <= 2;
+	       sql_path_decode(text, s->dialect, path);
 }
 
 /* The owed index of that path, which is looked for in `schema` if the path has none; NULL: in any.
@@ -106,8 +131,10 @@ static bool read_subject(const struct session *s, const struct statement *st, st
 static struct ledger_entry *find_owed(
 	const struct session *s, const struct sql_path *path, const struct sql_name *schema)
 {
-	return ledger_find_index(&s->ledger, path->n_parts == 2 ? &path->parts[0] : schema,
-		&path->parts[path->n_parts - 1], s->dialect);
+	size_t n = path->n_parts;
+
+	return ledger_find_index(
+		&s->ledger, n >= 2 ? &path->parts[n - 2] : schema, &path->parts[n - 1], s->dialect);
 }
 
 bool gate_names_owed(const struct session *s, const struct statement *st)
@@ -117,9 +144,45 @@ bool gate_names_owed(const struct session *s, const struct statement *st)
 	return read_subject(s, st, &path) && find_owed(s, &path, NULL);
 }
 
+static bool is_owed(const struct session *s, struct slice name)
+{
+	struct sql_path path;
+
+	return sql_path_decode(name, s->dialect, &path) && find_owed(s, &path, NULL);
+}
+
+/* DROP or ALTER, INDEX or TABLE, IF EXISTS: the reading goes on at the first name. */
+static bool is_conditional(struct reading *r)
+{
+	if (!take_word(r, "drop") && !take_word(r, "alter"))
+		return false;
+	if (!take_word(r, "index") && !take_word(r, "table"))
+		return false;
+	return take_word(r, "if") && take_word(r, "exists");
+}
+
+bool gate_skips_owed(const struct session *s, const struct statement *st)
+{
+	struct reading r;
+	struct slice name;
+
+	if (!s->ledger.owed || st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect) ||
+		!is_conditional(&r))
+		return false;
+	do {
+		take_word(&r, "only");
+		take_char(&r, '(');
+		if (!take_path(&r, &name))
+			return false;
+		if (is_owed(s, name))
+			return true;
+	} while (take_char(&r, ','));
+	return false;
+}
+
 bool gate_concerns_ledger(const struct session *s, const struct statement *st)
 {
-	return gate_names_owed(s, st) || gate_relies_on_doomed(s, st);
+	return gate_names_owed(s, st) || gate_skips_owed(s, st) || gate_relies_on_doomed(s, st);
 }
 
 static void settle_owed(struct session *s, struct ledger_entry *e)
@@ -197,21 +260,24 @@ static void schemas_known(struct session *s)
 void gate_run_named(struct session *s)
 {
 	struct sql_path path = {.n_parts = 1};
-	const char *values[2] = {path.parts[0].text, ""};
+	const char *values[3] = {path.parts[0].text, "", ""};
 	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
 				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
 				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
 				    "FROM pg_catalog.unnest(CASE WHEN $2::text" EQ
 				    "'' THEN pg_catalog.current_schemas(true) ELSE "
 				    "ARRAY[$2::pg_catalog.name] END) WITH ORDINALITY p(s, i) "
+				    "WHERE $3::text IN ('', pg_catalog.current_database()::text) "
 				    "ORDER BY p.i",
 		.values = values,
-		.n_values = 2};
+		.n_values = 3};
 
 	read_subject(s, &s->gate->unit, &path);
 	values[0] = path.parts[path.n_parts - 1].text;
-	if (path.n_parts == 2)
-		values[1] = path.parts[0].text;
+	if (path.n_parts >= 2)
+		values[1] = path.parts[path.n_parts - 2].text;
+	if (path.n_parts == 3)
+		values[2] = path.parts[0].text;
 	bytes_clear(&s->gate->schemas);
 	gate_ask_server(s, on_schema, false, &q, 1, schemas_known);
 }
@@ -221,12 +287,10 @@ bool gate_relies_on_doomed(const struct session *s, const struct statement *st)
 {
 	struct statement_effect e;
 	struct sql_name name;
-
-	struct reading r = {.text = st->text};
+	struct reading r;
 
 	/* By its first word, so that other statements are not read. */
-	sql_lexer_init(&r.lexer, st->text, s->dialect);
-	if (st->kind != STATEMENT_OTHER || !next(&r) || !word(&r, "create"))
+	if (st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect) || !word(&r, "create"))
 		return false;
 	statement_effect_read(st, s->dialect, &e);
 	return e.made == EFFECT_INDEX && e.made_if_not_exists &&

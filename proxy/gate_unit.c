@@ -267,6 +267,10 @@ void gate_run_unit(struct session *s)
 	g->facts = (struct placement_facts){.status = s->dialogue.status, .guard = is_guarded(s)};
 	if (g->facts.status == 'T' && gate_names_owed(s, &g->unit))
 		gate_run_named(s);
+	else if (g->facts.status == 'T' && gate_skips_owed(s, &g->unit))
+		gate_refuse(s, "0A000",
+			"an index of that name is made at COMMIT only: IF EXISTS would skip it now "
+			"(DROP INDEX of it alone, or a statement behind COMMIT, would not)");
 	else
 		gate_run_other(s);
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -105,6 +106,47 @@ static void the_index_of_another_schema_is_another_one(void **state)
 		db_close(conn);
 	}
 	tell("DROP SCHEMA a, b CASCADE");
+}
+
+/* The server would skip them, and the index would be there after COMMIT nevertheless. */
+static void if_exists_does_not_skip_what_is_owed(void **state)
+{
+	static const struct {
+		const char *sql, *outcome, *left;
+	} cases[] = {
+		{"DROP INDEX IF EXISTS t_a, t_old", "0A000", ""},
+		{"DROP INDEX IF EXISTS t_old, public.t_a", "0A000", ""},
+		{"DROP TABLE IF EXISTS t_a", "0A000", ""},
+		{"ALTER INDEX IF EXISTS t_a RENAME TO t_b", "0A000", ""},
+		{"ALTER INDEX IF EXISTS t_a SET (fillfactor = 50)", "0A000", ""},
+		{"ALTER TABLE IF EXISTS t_a RENAME TO t_b", "0A000", ""},
+		{"ALTER TABLE IF EXISTS ONLY (\"t_a\") RENAME TO t_b", "0A000", ""},
+		{"DROP INDEX IF EXISTS U&\"t\\005fa\"", "00000", ""},
+		{"DROP INDEX IF EXISTS U&\"t!005fa\" UESCAPE '!' CASCADE", "00000", ""},
+		{"DROP INDEX IF EXISTS app.public.t_a", "00000", ""},
+		{"DROP INDEX app.public.t_a RESTRICT", "00000", ""},
+		{"DROP INDEX CONCURRENTLY IF EXISTS app.public.t_a", "00000", ""},
+		{"DROP INDEX IF EXISTS other.public.t_a", "0A000", ""},
+		{"DROP INDEX IF EXISTS app.pg_catalog.t_a", "00000", "t"},
+		{"DROP INDEX IF EXISTS pg_catalog.t_a, t_no", "00000", "t"},
+		{"DROP INDEX IF EXISTS t_no, t_old", "00000", "t"},
+		{"ALTER INDEX IF EXISTS t_no RENAME TO t_b", "00000", "t"},
+		{"ALTER TABLE IF EXISTS t ADD t_a int", "00000", "t"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn;
+
+		prepare(state);
+		conn = owe("CREATE INDEX CONCURRENTLY t_a ON t (id)");
+		db_send(conn, "%s", cases[i].sql);
+		if (strcmp(db_outcome(conn), cases[i].outcome) != 0)
+			fail_msg("%s", cases[i].sql);
+		db_do(conn, "COMMIT");
+		if (strcmp(index_state("t_a"), cases[i].left) != 0)
+			fail_msg("%s: left behind", cases[i].sql);
+		db_close(conn);
+	}
 }
 
 /* What is owed may find an index of its name at COMMIT, or put one in its place. */
@@ -254,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(the_index_of_another_schema_is_another_one),
+		CASE(if_exists_does_not_skip_what_is_owed),
 		CASE(what_is_there_already_is_dropped_too),
 		CASE(a_plain_index_does_not_rely_on_one_that_goes),
 		CASE(a_column_that_was_renamed_rolls_back),
