@@ -74,6 +74,10 @@ void statement_effect_read(
 	const struct statement *s, struct sql_dialect dialect, struct statement_effect *out);
 /* Whether a token of the text is that name. */
 bool statement_mentions(struct slice text, struct sql_dialect dialect, const struct sql_name *name);
+/* Whether a statement of the text sets client_encoding, standard_conforming_strings or
+ * backslash_quote, and one behind it would be read otherwise then. PostgreSQL reads a Query whole
+ * before it runs any of it. */
+bool statement_rereads(struct slice text, struct sql_dialect dialect);
 /* Whether it is named as an index: behind INDEX, USING or CONSTRAINT. */
 bool statement_names_index(
 	struct slice text, struct sql_dialect dialect, const struct sql_name *name);

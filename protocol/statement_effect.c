@@ -1,5 +1,6 @@
 #include "statement_effect.h"
 
+#include <string.h>
 #include <strings.h>
 
 #include "effect_reader.h"
@@ -362,4 +363,82 @@ bool statement_mentions(struct slice text, struct sql_dialect dialect, const str
 		if (token_is_named(text, dialect, t, name))
 			return true;
 	}
+}
+
+/* What a statement may change of how texts are read. */
+struct rereading {
+	bool encoding;
+	bool backslashes;
+};
+
+/* The value at hand, as a word or in simple quotes. */
+static bool is_value(const struct reader *r, const char *value)
+{
+	struct slice t = sql_token_text(r->text, r->now);
+	size_t quote = r->now.kind == SQL_TOKEN_STRING;
+
+	return t.len == strlen(value) + 2 * quote &&
+	       strncasecmp((const char *)t.data + quote, value, strlen(value)) == 0;
+}
+
+/* SET .. to what is in force already, as the head of a dump does. */
+static bool stays_the_same(const struct reader *r)
+{
+	if (r->next.kind != SQL_TOKEN_END)
+		return false;
+	if (is_value(r, "utf8"))
+		return r->dialect.encoding == SQL_ENCODING_UTF8;
+	return is_value(r, "on") && !r->dialect.backslash_in_strings;
+}
+
+static void read_rereading(
+	const struct statement *st, struct sql_dialect dialect, struct rereading *out)
+{
+	struct reader r;
+	struct rereading now = {.encoding = false};
+	bool sets, resets;
+
+	reader_init(&r, st->text, dialect);
+	sets = reader_at_word(&r, "set");
+	resets = reader_at_word(&r, "reset");
+	for (; reader_at_token(&r); reader_advance(&r)) {
+		struct slice t = sql_token_text(r.text, r.now);
+		bool all = resets && reader_at_word(&r, "all");
+
+		if (sets && stays_the_same(&r))
+			return;
+		now.encoding = now.encoding || all || holds(t, "client_encoding") ||
+			       (sets && reader_at_word(&r, "names"));
+		now.backslashes = now.backslashes || all ||
+				  holds(t, "standard_conforming_strings") ||
+				  holds(t, "backslash_quote");
+	}
+	out->encoding = out->encoding || now.encoding;
+	out->backslashes = out->backslashes || now.backslashes;
+}
+
+static bool is_ascii(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] >= 0x80)
+			return false;
+	return true;
+}
+
+bool statement_rereads(struct slice text, struct sql_dialect dialect)
+{
+	struct statement_iterator it;
+	struct statement st;
+	struct rereading changed = {.encoding = false};
+
+	statement_iterator_init(&it, text, dialect);
+	while (statement_next(&it, &st)) {
+		if (changed.encoding && !is_ascii(st.text))
+			return true;
+		if (changed.backslashes && memchr(st.text.data, '\\', st.text.len))
+			return true;
+		if (st.kind == STATEMENT_OTHER)
+			read_rereading(&st, dialect, &changed);
+	}
+	return false;
 }

@@ -386,9 +386,10 @@ void check_place(struct check *c, const struct statement *st)
 	if (is_gone(c, st))
 		return;
 	s = find_subject(c, st);
-	if (c->copies_in) {
-		check_fail(c, "COPY FROM STDIN is in the same Query: pgaside leaves all of it to "
-			      "PostgreSQL, which refuses this statement");
+	if (c->inseparable) {
+		check_fail(c,
+			"%s: pgaside leaves all of it to PostgreSQL, which refuses this statement",
+			c->inseparable);
 		return;
 	}
 	if (!s.table && !names_an_index(st) && st->aside.table.len > 0) {

@@ -482,22 +482,31 @@ static void walk_end(struct walk *w)
 		tell(w);
 }
 
+static const char *inseparable(const struct check *c, struct slice text)
+{
+	struct statement_iterator it;
+	struct statement st;
+
+	statement_iterator_init(&it, text, c->dialect);
+	while (statement_next(&it, &st))
+		if (copies_in(c, &st))
+			return "COPY FROM STDIN is in the same Query";
+	if (statement_rereads(text, c->dialect))
+		return "the same Query sets how strings in it are read";
+	return NULL;
+}
+
 /* How the whole Query is taken. */
 static void look_at_query(struct check *c, struct slice text)
 {
 	struct statement_summary sum = statement_summarise(text, c->dialect);
-	struct statement_iterator it;
-	struct statement st;
 	bool lone = sum.n_pieces == 1;
 	bool aside =
 		sum.n_asides > 0 && c->config->aside && text.len <= c->config->max_statement_size;
 
 	c->query_len = text.len;
-	c->copies_in = false;
-	statement_iterator_init(&it, text, c->dialect);
-	while (!lone && statement_next(&it, &st))
-		c->copies_in = c->copies_in || copies_in(c, &st);
-	aside = aside && !c->copies_in;
+	c->inseparable = lone ? NULL : inseparable(c, text);
+	aside = aside && !c->inseparable;
 	c->own_block = !lone && aside && sum.n_controls == 0;
 	c->implicit = !lone && !aside;
 }

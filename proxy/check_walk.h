@@ -21,10 +21,10 @@ struct check {
 		struct check_state state;
 	} savepoints[CHECK_SAVEPOINTS];
 	size_t n_savepoints;
-	bool own_block;	 /* a Query of several statements: BEGIN and COMMIT are ours */
-	bool implicit;	 /* such a Query, which goes to the server whole */
-	bool skips_rest; /* it has failed */
-	bool copies_in;	 /* such a Query with COPY FROM STDIN */
+	bool own_block;		 /* a Query of several statements: BEGIN and COMMIT are ours */
+	bool implicit;		 /* such a Query, which goes to the server whole */
+	bool skips_rest;	 /* it has failed */
+	const char *inseparable; /* static: why such a Query is not taken; or NULL */
 	struct check_step step;
 	size_t query_len; /* of the one Query that the file is; 0 = its statements go alone */
 	char reason[512], note[512];

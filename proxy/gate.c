@@ -9,6 +9,7 @@
 #include "message.h"
 #include "prepared.h"
 #include "settle.h"
+#include "statement_effect.h"
 #include "timer.h"
 
 #define TELL_MS 10000u
@@ -217,16 +218,27 @@ static bool concerns_ledger(
 	return false;
 }
 
+/* Statements of a Query that cannot go one by one: why; or NULL. */
+static const char *inseparable(struct session *s, struct slice text)
+{
+	if (takes_copy_data(s, text))
+		return "COPY FROM STDIN in the same Query";
+	if (statement_rereads(text, s->dialect))
+		return "the same Query sets how strings in it are read";
+	return NULL;
+}
+
 bool gate_meets_query(struct session *s, struct slice text)
 {
+	const char *reason;
 	struct statement_summary sum = statement_summarise(text, s->dialect);
 
 	if (sum.unsure || (sum.n_asides == 0 && !concerns_ledger(s, text, &sum)))
 		return false;
-	if (sum.n_pieces > 1 && takes_copy_data(s, text)) {
-		log_event(LOG_LEVEL_WARNING, "not_taken_aside",
-			"session=%llu reason=\"COPY FROM STDIN in the same Query\"",
-			(unsigned long long)s->id);
+	reason = sum.n_pieces > 1 ? inseparable(s, text) : NULL;
+	if (reason) {
+		log_event(LOG_LEVEL_WARNING, "not_taken_aside", "session=%llu reason=\"%s\"",
+			(unsigned long long)s->id, reason);
 		return false;
 	}
 	if (!take_text(s, text))

@@ -316,6 +316,41 @@ static void a_query_that_also_takes_copy_data_is_left_to_postgres(void **state)
 		wire_answers(w, 2), "T(1) D(1) C(SELECT 1) E(25001) Z:I T(1) D(2) C(SELECT 1) Z:I");
 }
 
+/* PostgreSQL reads the whole text first; one by one its statements would be read as others. */
+static void a_query_that_sets_how_it_is_read_is_left_to_postgres(void **state)
+{
+	static const struct {
+		const char *sets, *value, *outcome, *row;
+	} cases[] = {
+		{"SET client_encoding = 'LATIN1'", "'\xc3\xa9'", "25001", ""},
+		{"SET NAMES 'LATIN1'", "'\xc3\xa9'", "25001", ""},
+		{"SELECT set_config('client_encoding', 'LATIN1', false)", "'\xc3\xa9'", "25001",
+			""},
+		{"RESET ALL", "'\xc3\xa9'", "25001", ""},
+		{"SET standard_conforming_strings = off", "'a\\\\b'", "25001", ""},
+		{"SET backslash_quote = off", "E'\\''", "25001", ""},
+		{"SET NAMES 'LATIN1'", "'e'", "00000", "e"},
+		{"SET standard_conforming_strings = off", "'\xc3\xa9'", "00000", "\xc3\xa9"},
+		{"SET client_encoding TO 'utf8'", "'\xc3\xa9'", "00000", "\xc3\xa9"},
+		{"SET standard_conforming_strings = on", "'a\\\\b'", "00000", "a\\\\b"},
+		{"SET search_path = public", "'\xc3\xa9\\'", "00000", "\xc3\xa9\\"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn = db_connect(proxy->port, "client_encoding=UTF8");
+
+		fresh_table();
+		db_send(conn,
+			"%s; CREATE INDEX CONCURRENTLY i ON t (id); INSERT INTO t VALUES (0, %s)",
+			cases[i].sets, cases[i].value);
+		if (strcmp(db_outcome(conn), cases[i].outcome) != 0)
+			fail_msg("%s, %s", cases[i].sets, cases[i].value);
+		assert_string_equal(ask("SELECT v FROM t WHERE id = 0"), cases[i].row);
+		db_close(conn);
+	}
+}
+
 /* PostgreSQL would have refused the text, so what it leaves is our doing. */
 static void what_fails_outside_of_a_transaction_leaves_nothing(void **state)
 {
@@ -367,6 +402,7 @@ int main(void)
 		TEST(a_pipeline_outside_of_a_transaction_is_cut),
 		TEST(what_is_in_the_way_is_committed_first),
 		TEST(a_query_that_also_takes_copy_data_is_left_to_postgres),
+		TEST(a_query_that_sets_how_it_is_read_is_left_to_postgres),
 		TEST(a_syntax_error_anywhere_means_that_nothing_runs),
 		TEST(what_fails_outside_of_a_transaction_leaves_nothing),
 		TEST(without_connections_nothing_runs),
