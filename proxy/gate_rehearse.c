@@ -4,22 +4,33 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
+#include "statement_effect.h"
 
 #define SAVEPOINT "pgaside"
 
 enum {
 	QUESTION_SAVEPOINT,
-	QUESTION_PATH,
+	QUESTION_SETTINGS,
 	QUESTION_TABLE,
 	QUESTION_INDEX,
 	QUESTION_COLUMNS,
 	QUESTIONS
 };
+
+/* What decides how the statement is read: as it was where it stood. */
+static const char *const replayed[] = {"search_path", "standard_conforming_strings", "DateStyle"};
+#define REPLAYED (sizeof(replayed) / sizeof(replayed[0]))
+
+static const char settings_sql[] =
+	"SELECT pg_catalog.set_config('search_path', $1, true), "
+	"pg_catalog.set_config('standard_conforming_strings', $2, true), "
+	"pg_catalog.set_config('DateStyle', $3, true)";
 
 /* The columns of $2 that the index of its copy $1 uses, by number: names may change. */
 static const char columns_sql[] =
@@ -71,6 +82,27 @@ static void restored(struct session *s)
 	g->after_rehearsal(s);
 }
 
+/*
+ * The copy has another row type, and no schema of the table's: an index that names the table once
+ * more, as in f(t) or public.t.a, may fail on it alone.
+ */
+static bool is_of_the_copy(const struct session *s)
+{
+	static const char *const states[] = {"42883", "42P01", "42846", "42804"};
+	const struct gate *g = s->gate;
+	struct slice text = g->rehearsed->text, table = g->rehearsed->aside.table;
+	size_t behind = (size_t)(table.data - text.data) + table.len;
+	struct sql_path path;
+
+	if (!sql_path_decode(table, s->dialect, &path))
+		return false;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(g->inquiry.sqlstate, states[i]) == 0)
+			return statement_mentions(slice_of(text.data + behind, text.len - behind),
+				s->dialect, &path.parts[path.n_parts - 1]);
+	return false;
+}
+
 static void on_ended(struct session *s)
 {
 	static const struct question questions[] = {{.sql = "ROLLBACK TO SAVEPOINT " SAVEPOINT},
@@ -79,11 +111,12 @@ static void on_ended(struct session *s)
 
 	if (!g->inquiry.failed) {
 		g->rehearsal = REHEARSAL_WORKED;
-	} else if (g->inquiry.question == QUESTION_INDEX || gate_was_cancelled(g)) {
+	} else if ((g->inquiry.question == QUESTION_INDEX && !is_of_the_copy(s)) ||
+		   gate_was_cancelled(g)) {
 		keep_error(g);
 		g->rehearsal = REHEARSAL_FAILED;
 	} else {
-		/* A table that cannot be copied says nothing about the index. */
+		/* A table that cannot be copied, or not wholly, says nothing about the index. */
 		log_event(LOG_LEVEL_INFO, "not_rehearsed", "session=%llu sqlstate=%s",
 			(unsigned long long)s->id, g->inquiry.sqlstate);
 	}
@@ -128,52 +161,62 @@ static void write_table(struct bytes *out, const struct gate *g)
 	bytes_put_u8(out, 0);
 }
 
-static void ask(struct session *s, const char *table, const char *index, const char *path)
+static void ask(struct session *s, const char *table, const char *index, const char *values)
 {
 	struct gate *g = s->gate;
 	char copy[sizeof("pg_temp.") + sizeof(g->found.name)], relation[16];
-	const char *path_values[] = {path};
+	const char *setting_values[REPLAYED];
 	const char *column_values[] = {copy, relation};
 	struct question questions[QUESTIONS] = {
 		[QUESTION_SAVEPOINT] = {.sql = "SAVEPOINT " SAVEPOINT},
-		[QUESTION_PATH] = {.sql = "SELECT pg_catalog.set_config('search_path', $1, true)",
-			.values = path_values,
-			.n_values = 1},
+		[QUESTION_SETTINGS] = {.sql = settings_sql,
+			.values = setting_values,
+			.n_values = REPLAYED},
 		[QUESTION_TABLE] = {.sql = table},
 		[QUESTION_INDEX] = {.sql = index},
 		[QUESTION_COLUMNS] = {.sql = columns_sql, .values = column_values, .n_values = 2},
 	};
 
+	for (size_t i = 0; i < REPLAYED; i++, values += strlen(values) + 1)
+		setting_values[i] = values;
 	snprintf(copy, sizeof(copy), "pg_temp.%s", g->found.name);
 	snprintf(relation, sizeof(relation), "%u", g->found.relation);
 	gate_ask_server(s, on_row, false, questions, QUESTIONS, on_ended);
 	g->inquiry.silent = true; /* an event trigger may speak, of what never happens */
 }
 
+static void put_values(struct bytes *out, struct slice settings)
+{
+	struct slice value;
+
+	for (size_t i = 0; i < REPLAYED; i++) {
+		if (aside_setting(settings, replayed[i], &value))
+			bytes_put_slice(out, value);
+		bytes_put_u8(out, 0);
+	}
+}
+
 void gate_rehearse(
 	struct session *s, const struct statement *st, struct slice settings, gate_fn then)
 {
 	struct gate *g = s->gate;
-	struct bytes table, index, path;
-	struct slice search_path;
+	struct bytes table, index, values;
 
 	g->rehearsed = st;
 	g->rehearsal = REHEARSAL_SAID_NOTHING;
 	g->after_rehearsal = then;
 	bytes_init(&table, 4096);
 	bytes_init(&index, st->text.len + 1024);
-	bytes_init(&path, 64u * 1024);
+	bytes_init(&values, 64u * 1024);
 	write_table(&table, g);
 	write_index(&index, g);
-	if (aside_setting(settings, "search_path", &search_path))
-		bytes_put_slice(&path, search_path);
-	bytes_put_u8(&path, 0);
-	if (bytes_failed(&table) || bytes_failed(&index) || bytes_failed(&path))
+	put_values(&values, settings);
+	if (bytes_failed(&table) || bytes_failed(&index) || bytes_failed(&values))
 		then(s);
 	else
 		ask(s, (const char *)bytes_view(&table).data, (const char *)bytes_view(&index).data,
-			(const char *)bytes_view(&path).data);
+			(const char *)bytes_view(&values).data);
 	bytes_release(&table);
 	bytes_release(&index);
-	bytes_release(&path);
+	bytes_release(&values);
 }

@@ -166,8 +166,8 @@ void gate_owe(struct session *s);
 /* gate_owe.c: whether `found`, looked up for that CREATE INDEX, has a relation of its name. */
 bool gate_name_is_taken(const struct session *s, const struct statement *st);
 /*
- * gate_rehearse.c: tries a CREATE INDEX out on a copy of `found`, with the search_path of
- * `settings`, and leaves no trace; `then` finds the outcome in `rehearsal`. The statement is
+ * gate_rehearse.c: tries a CREATE INDEX out on a copy of `found`, read as it was with `settings`,
+ * and leaves no trace; `then` finds the outcome in `rehearsal`. The statement is
  * borrowed until then.
  */
 void gate_rehearse(

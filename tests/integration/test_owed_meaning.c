@@ -47,6 +47,56 @@ static PGconn *owe(const char *statement)
 }
 
 /* The names that a statement used mean what they meant where it stood. */
+/* A copy of the table has another row type, and is in another schema. */
+static void an_index_may_name_its_table_once_more(void **state)
+{
+	static const char *const texts[] = {
+		"CREATE INDEX CONCURRENTLY ix ON t (whole(t))",
+		"CREATE INDEX CONCURRENTLY ix ON public.t (id) WHERE public.t.v IS NULL",
+		"CREATE INDEX CONCURRENTLY ix ON t (id) WHERE t.v <> 'x'",
+	};
+
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		PGconn *conn;
+
+		prepare(state);
+		tell("CREATE FUNCTION whole(t) RETURNS text IMMUTABLE LANGUAGE sql AS "
+		     "'SELECT $1.v'");
+		conn = owe(texts[i]);
+		assert_string_equal(index_state("ix"), "");
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("ix"), "t");
+		db_close(conn);
+	}
+}
+
+/* The rehearsal before COMMIT, too, reads the statement as it stood. */
+static void a_statement_is_read_as_where_it_stood(void **state)
+{
+	static const struct {
+		const char *set, *sql;
+	} cases[] = {
+		{"SET LOCAL standard_conforming_strings = off",
+			"CREATE INDEX CONCURRENTLY ix ON t (id) WHERE v <> 'x\\'"},
+		{"SET LOCAL DateStyle = 'ISO, YMD'",
+			"CREATE INDEX CONCURRENTLY ix ON t (id) WHERE at < '31/12/2026'"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+
+		prepare(state);
+		tell("ALTER TABLE t ADD at date");
+		db_do(conn, "SET DateStyle = 'ISO, DMY'");
+		db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+		db_do(conn, "%s", cases[i].sql);
+		db_do(conn, "%s", cases[i].set);
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("ix"), "t");
+		db_close(conn);
+	}
+}
+
 /* PostgreSQL's refusal, before COMMIT, and what helps. */
 static void a_detach_that_is_pending_is_said_at_once(void **state)
 {
@@ -302,6 +352,8 @@ int main(void)
 		CASE(a_column_that_was_renamed_rolls_back),
 		CASE(a_prepared_transaction_leaves_no_leftover),
 		CASE(a_long_setting_is_no_obstacle),
+		CASE(an_index_may_name_its_table_once_more),
+		CASE(a_statement_is_read_as_where_it_stood),
 		CASE(many_savepoints_are_remembered),
 		CASE(an_owed_partition_is_known_by_its_oid),
 		CASE(a_detach_that_is_pending_is_said_at_once),
