@@ -1,7 +1,10 @@
 #include "saslprep.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <stringprep.h>
+
+#define STEPS 32 /* more than the profile has */
 
 static bool is_ascii(struct slice text)
 {
@@ -11,18 +14,34 @@ static bool is_ascii(struct slice text)
 	return true;
 }
 
+/* PostgreSQL looks for what is prohibited before it normalises, and not behind that, as the profile
+ * has it. */
+static void put_normalisation_last(Stringprep_profile *out, size_t room)
+{
+	const Stringprep_profile *step = stringprep_saslprep;
+	size_t n = 0;
+
+	for (; step->operation && n + 2 < room; step++)
+		if (step->operation != STRINGPREP_NFKC)
+			out[n++] = *step;
+	assert(!step->operation);
+	out[n++] = (Stringprep_profile){.operation = STRINGPREP_NFKC};
+	out[n] = (Stringprep_profile){.operation = 0};
+}
+
 /* In place; false when the profile has something against it. A character becomes eighteen at most,
  * so that libidn never has to ask for more room, which it would do again and again. */
 static bool prepare_characters(uint32_t **text, size_t *len)
 {
+	Stringprep_profile profile[STEPS];
 	size_t room = *len * 18 + 1;
 	uint32_t *wider = reallocarray(*text, room, sizeof(*wider));
 
 	if (!wider)
 		return false;
 	*text = wider;
-	return stringprep_4i(wider, len, room, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep) ==
-	       STRINGPREP_OK;
+	put_normalisation_last(profile, STEPS);
+	return stringprep_4i(wider, len, room, STRINGPREP_NO_UNASSIGNED, profile) == STRINGPREP_OK;
 }
 
 /* Zero-terminated and owned; NULL when it is to be taken as it is. */

@@ -154,6 +154,9 @@ static void a_password_beyond_ascii_is_worth_what_it_is_directly(void **state)
 			"\xd8\xa7"
 			"1",
 			false},
+		{"e\xcd\x81\xc2\xad", "e\xcd\x81\xc2\xad", true},
+		{"e\xcd\x81\xc2\xad", "e\xcc\x81", false},
+		{"a\xe2\x84\xb5", "a\xe2\x84\xb5", true},
 	};
 	PGconn *super = db_super(cluster.port);
 

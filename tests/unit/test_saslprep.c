@@ -38,6 +38,9 @@ static const struct {
 		"\xd8\xa7"
 		"1\xc2\xad"},
 	{"unassigned in Unicode 3.2", "\xf0\x9f\x98\x80\xc2\xad", "\xf0\x9f\x98\x80\xc2\xad"},
+	{"a tone mark that becomes a permitted one", "e\xcd\x81\xc2\xad", "e\xcd\x81\xc2\xad"},
+	{"another", "e\xcd\x80\xc2\xad", "e\xcd\x80\xc2\xad"},
+	{"a sign that becomes a letter of the other direction", "a\xe2\x84\xb5", "a\xd7\x90"},
 	{"Latin-1", "\xe9t\xe9", "\xe9t\xe9"},
 	{"cut in a character", "a\xc2", "a\xc2"},
 	{"an overlong form", "\xc0\x80\xc2\xad", "\xc0\x80\xc2\xad"},
