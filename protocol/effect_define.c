@@ -44,8 +44,7 @@ static void read_index(struct reader *r, struct statement_effect *e)
 		read_made_name(r, e);
 	if (!reader_accept_word(r, "on"))
 		return;
-	reader_accept_word(r, "only");
-	if (reader_path(r, &e->made_on))
+	if (effect_table(r, &e->made_on))
 		effect_touch(e, e->made_on, EFFECT_LOCK_STRONG);
 }
 
@@ -229,8 +228,7 @@ static void read_alter_relation(struct reader *r, struct statement_effect *e)
 		e->touches_more = true;
 		return;
 	}
-	reader_accept_word(r, "only");
-	if (!reader_path(r, &name))
+	if (!effect_table(r, &name))
 		return;
 	reader_accept_char(r, '*');
 	read_table_actions(r, e, name);

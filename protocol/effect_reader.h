@@ -8,7 +8,9 @@
 #include "statement_reader.h"
 
 void effect_touch(struct statement_effect *e, struct slice name, enum effect_lock lock);
-/* A path at hand, as a touch. */
+/* [ONLY] path, ONLY (path) */
+bool effect_table(struct reader *r, struct slice *name);
+/* The same, as a touch. */
 void effect_touch_path(struct reader *r, struct statement_effect *e, enum effect_lock lock);
 /* The one touched last shows itself to be a partitioned table. */
 void effect_is_partitioned(struct statement_effect *e);

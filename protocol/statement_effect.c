@@ -16,12 +16,22 @@ void effect_touch(struct statement_effect *e, struct slice name, enum effect_loc
 		e->touched = EFFECT_TABLE;
 }
 
+bool effect_table(struct reader *r, struct slice *name)
+{
+	bool inside = reader_accept_word(r, "only") && reader_accept_char(r, '(');
+
+	if (!reader_path(r, name))
+		return false;
+	if (inside)
+		reader_accept_char(r, ')');
+	return true;
+}
+
 void effect_touch_path(struct reader *r, struct statement_effect *e, enum effect_lock lock)
 {
 	struct slice name;
 
-	reader_accept_word(r, "only");
-	if (reader_path(r, &name))
+	if (effect_table(r, &name))
 		effect_touch(e, name, lock);
 }
 

@@ -126,6 +126,7 @@ static void what_is_made_has_its_name(void **state)
 		{"SELECT a INTO TEMP TABLE t FROM u", "temporary, made table t"},
 		{"CREATE MATERIALIZED VIEW m AS SELECT 1", "made table m"},
 		{"CREATE UNIQUE INDEX IF NOT EXISTS i ON ONLY s.t (a)", "made index i, strong s.t"},
+		{"CREATE INDEX i ON ONLY (s.t) (a)", "made index i, strong s.t"},
 		{"CREATE INDEX ON t (a)", "made index, strong t"},
 		{"CREATE VIEW v AS SELECT 1", "made view v"},
 		{"CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
@@ -154,6 +155,7 @@ static void what_is_changed_is_locked(void **state)
 {
 	static const struct sample samples[] = {
 		{"ALTER TABLE IF EXISTS ONLY t ADD COLUMN a int", "strong t"},
+		{"ALTER TABLE ONLY (t) ADD COLUMN a int", "strong t"},
 		{"ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u", "strong u, strong t"},
 		{"ALTER TABLE t RENAME TO u", "strong t, renamed u"},
 		{"ALTER TABLE t RENAME COLUMN a TO b", "strong t"},
@@ -174,6 +176,8 @@ static void what_is_changed_is_locked(void **state)
 		{"DROP FUNCTION f()", "object"},
 		{"DROP SCHEMA s CASCADE", "more, object"},
 		{"TRUNCATE ONLY a, b", "strong a, strong b"},
+		{"TRUNCATE ONLY (a), s.b", "strong a, strong s.b"},
+		{"LOCK TABLE ONLY (a) IN ROW EXCLUSIVE MODE", "write a"},
 		{"LOCK t", "strong t"},
 		{"LOCK TABLE a, b IN SHARE UPDATE EXCLUSIVE MODE", "definition a, definition b"},
 		{"LOCK TABLE a IN SHARE ROW EXCLUSIVE MODE", "strong a"},
@@ -201,6 +205,8 @@ static void what_is_written_is_found_wherever_it_stands(void **state)
 		{"INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2",
 			"write t, conflict"},
 		{"UPDATE ONLY s.t SET a = 1", "write s.t"},
+		{"UPDATE ONLY (s.t) SET a = 1", "write s.t"},
+		{"DELETE FROM ONLY (t) WHERE a = 1", "write t"},
 		{"DELETE FROM t USING u", "write t"},
 		{"MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE", "write t"},
 		{"WITH x AS (INSERT INTO a SELECT 1 RETURNING *), y AS (UPDATE b SET c = 1) SELECT "
