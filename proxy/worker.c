@@ -173,9 +173,9 @@ static bool wait_for_room(const struct worker_message *m, int fd)
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
 	if (m->kind == WORKER_ACCEPT || m->kind == WORKER_CANCEL ||
-		m->kind == WORKER_RELEASE_PORTAL)
+		m->kind == WORKER_RELEASE_PORTAL || m->kind == WORKER_CANCEL_ASIDE)
 		return false;
-	return poll(&p, 1, 1000) >= 0;
+	return poll(&p, 1, 1000) >= 0 || errno == EINTR;
 }
 
 bool worker_post(struct worker *w, const struct worker_message *m)

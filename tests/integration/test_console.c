@@ -184,6 +184,37 @@ static void an_aside_is_seen_and_cancelled(void **state)
 	db_close(holder);
 }
 
+/* The console is on the worker that it writes to, which reads nothing meanwhile. */
+static void a_worker_does_not_wait_for_its_own_inbox(void **state)
+{
+	enum {
+		TIMES = 3000
+	};
+	struct proxy *p =
+		proxy_start(fixture_url(""), "--admin-users", "app", "--workers", "1", NULL);
+	PGconn *admin = db_connect(p->port, "dbname=pgaside"), *conn = db_connect(p->port, "");
+	PGconn *holder = paced_hold();
+	static char sql[TIMES * 40];
+	char one[40], *end = sql;
+	PGresult *r;
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	db_send(conn, PACED_INDEX);
+	WAIT_FOR(paced_is_at(1));
+	snprintf(one, sizeof(one), "CANCEL %s;", running_id(admin));
+	for (int i = 0; i < TIMES; i++)
+		end = stpcpy(end, one);
+	r = db_query(admin, sql);
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "53000");
+	PQclear(r);
+	assert_string_equal(db_outcome(conn), "57014");
+	db_close(holder);
+	db_close(admin);
+	db_close(conn);
+	assert_int_equal(proxy_stop(p, SIGTERM), 0);
+}
+
 static void reload_and_shutdown_are_the_signals(void **state)
 {
 	PGconn *admin = console(), *conn = db_connect(run_by->port, "");
@@ -284,6 +315,7 @@ int main(void)
 		CASE(the_servers_connection_is_not_kept),
 		CASE(it_shows_sessions_settings_and_counts),
 		CASE(an_aside_is_seen_and_cancelled),
+		CASE(a_worker_does_not_wait_for_its_own_inbox),
 		CASE(reload_and_shutdown_are_the_signals),
 		CASE(what_it_does_not_know_is_an_error_and_nothing_more),
 		CASE(drivers_do_not_choke),
