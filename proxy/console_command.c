@@ -398,22 +398,29 @@ static bool show_help(struct console *c, const char *argument, struct err *e)
 	return true;
 }
 
-/* The tokens in lower case with a blank between, as the table has them; cut where it is full. */
+/* The tokens in lower case with a blank between, as the table has them, and dots for what there is
+ * no room for; nothing at all when one cannot be read. */
 static void normalise(struct slice text, char *out, size_t size)
 {
 	static const struct sql_dialect dialect = {0};
+	static const char cut[] = " ...";
 	struct sql_lexer l;
 	struct sql_token t;
 	size_t len = 0;
 
+	out[0] = '\0';
 	sql_lexer_init(&l, text, dialect);
-	while ((t = sql_lexer_next(&l)).kind != SQL_TOKEN_END && t.kind != SQL_TOKEN_ERROR) {
+	while ((t = sql_lexer_next(&l)).kind != SQL_TOKEN_END) {
 		struct slice word = sql_token_text(text, t);
 
+		if (t.kind == SQL_TOKEN_ERROR)
+			return;
 		if (sql_token_is_char(text, t, ';'))
 			break;
-		if (word.len + 2 > size - len)
-			break;
+		if (word.len + 1 + sizeof(cut) > size - len) {
+			memcpy(out + len, cut, sizeof(cut));
+			return;
+		}
 		if (len > 0)
 			out[len++] = ' ';
 		for (size_t i = 0; i < word.len; i++)

@@ -240,6 +240,12 @@ static void what_it_does_not_know_is_an_error_and_nothing_more(void **state)
 	db_fail(admin, "42601", "DROP TABLE t");
 	db_fail(admin, "42601", "SHOW VERSION; NOPE; SHOW VERSION");
 	db_fail(admin, "42601", "' not closed");
+	db_fail(admin, "42601", "RELOAD 'not closed");
+	db_fail(admin, "42601", "RELOAD \"%0300d\"", 0);
+	db_fail(admin, "42601", "SHUTDOWN %0300d", 0);
+	db_fail(admin, "42601", "CANCEL 1 %0300d", 0);
+	db_do(admin, "SET x = '%0300d'", 0);
+	assert_false(proxy_has_logged(run_by, "event=console", NULL));
 	assert_string_equal(
 		db_text(admin, "/* a comment */ show\n\tversion ; -- the end"), "pgaside 0.1.0");
 	assert_int_equal(db_status(admin), 'I');
