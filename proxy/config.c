@@ -189,11 +189,23 @@ static bool take_variable(struct config *c, const char *variable, struct err *e)
 	return setting_set(c, s, variable + len + (variable[len] == '='), place, e);
 }
 
+/* What Kubernetes tells each container of a Service called pgaside. */
+static bool is_of_a_service(const char *variable)
+{
+	static const char *const names[] = {
+		"PGASIDE_PORT=", "PGASIDE_PORT_", "PGASIDE_SERVICE_HOST=", "PGASIDE_SERVICE_PORT"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
 bool config_read_environment(struct config *c, char *const *environment, struct err *e)
 {
 	for (; *environment; environment++)
 		if (strncmp(*environment, variable_prefix, strlen(variable_prefix)) == 0 &&
-			!take_variable(c, *environment, e))
+			!is_of_a_service(*environment) && !take_variable(c, *environment, e))
 			return false;
 	return true;
 }

@@ -457,6 +457,25 @@ static void the_environment_sets_what_it_names(void **state)
 	config_release(&c);
 }
 
+static void variables_of_kubernetes_for_a_service_called_pgaside_are_passed_over(void **state)
+{
+	char *environment[] = {(char[]){"PGASIDE_PORT=tcp://10.0.0.7:6432"},
+		(char[]){"PGASIDE_PORT_6432_TCP=tcp://10.0.0.7:6432"},
+		(char[]){"PGASIDE_PORT_6432_TCP_ADDR=10.0.0.7"},
+		(char[]){"PGASIDE_SERVICE_HOST=10.0.0.7"}, (char[]){"PGASIDE_SERVICE_PORT=6432"},
+		(char[]){"PGASIDE_SERVICE_PORT_SQL=6432"}, (char[]){"PGASIDE_WORKERS=2"}, NULL};
+	struct config c;
+	struct err e;
+
+	(void)state;
+	config_init(&c);
+	if (!config_read_environment(&c, environment, &e))
+		fail_msg("%s", e.text);
+	assert_int_equal(c.workers, 2);
+	assert_int_equal(c.listen_port, 6432);
+	config_release(&c);
+}
+
 static void an_error_in_the_environment_names_the_variable(void **state)
 {
 	static const struct {
@@ -687,6 +706,8 @@ int main(void)
 		cmocka_unit_test(flags_are_read_up_to_the_command),
 		cmocka_unit_test(flags_set_their_setting),
 		cmocka_unit_test(the_environment_sets_what_it_names),
+		cmocka_unit_test(
+			variables_of_kubernetes_for_a_service_called_pgaside_are_passed_over),
 		cmocka_unit_test(an_error_in_the_environment_names_the_variable),
 		cmocka_unit_test(a_later_source_overrides_an_earlier_one),
 		cmocka_unit_test(settings_that_do_not_fit_together_are_refused),
