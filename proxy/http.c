@@ -36,8 +36,8 @@ struct http {
 /* The name of a host that can only be this machine, or an address. */
 static bool is_plain_host(const char *host)
 {
-	return host && (strcasecmp(host, "localhost") == 0 || host[0] == '[' ||
-			       host[strspn(host, "0123456789.")] == '\0');
+	return strcasecmp(host, "localhost") == 0 || host[0] == '[' ||
+	       host[strspn(host, "0123456789.")] == '\0';
 }
 
 static bool is_loopback(const char *address)
@@ -64,9 +64,15 @@ static void answer(struct evhttp_request *r, int status, const char *type, const
 	struct slice text)
 {
 	struct evbuffer *body = evbuffer_new();
+	bool head = evhttp_request_get_command(r) == EVHTTP_REQ_HEAD;
+	char length[24];
 
 	set_headers(r, type, policy);
-	if (body)
+	/* evhttp would send the body, and not its length. */
+	snprintf(length, sizeof(length), "%zu", text.len);
+	if (head)
+		evhttp_add_header(evhttp_request_get_output_headers(r), "Content-Length", length);
+	else if (body)
 		evbuffer_add(body, text.data, text.len);
 	evhttp_send_reply(r, body ? status : HTTP_INTERNAL,
 		status == MISDIRECTED ? "Misdirected Request" : NULL, body);
@@ -82,7 +88,10 @@ static void answer_text(struct evhttp_request *r, int status, const char *text)
 /* False when it was answered already. */
 static bool may_answer(const struct http *h, struct evhttp_request *r)
 {
-	if (!h->loopback || is_plain_host(evhttp_request_get_host(r)))
+	const char *host = evhttp_request_get_host(r);
+
+	/* A browser always names one. */
+	if (!h->loopback || !host || is_plain_host(host))
 		return true;
 	answer_text(r, MISDIRECTED, "This pgaside answers to localhost and to addresses only.\n");
 	return false;
@@ -203,7 +212,7 @@ static bool listen_on(struct http *h, const struct config *c, struct err *e)
 
 static bool prepare(struct http *h)
 {
-	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET);
+	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
 	evhttp_set_max_headers_size(h->server, MAX_HEADERS);
 	evhttp_set_max_body_size(h->server, 0);
 	evhttp_set_timeout(h->server, TIMEOUT_SECONDS);

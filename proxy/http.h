@@ -8,8 +8,8 @@
  *
  * Lives on the main thread's loop and only reads: what it knows of sessions and asides it has from
  * stats. No log-in and no TLS, so it listens on loopback unless told otherwise; there it answers
- * only to a Host that is an address or localhost, so that no web page can have it read by way of a
- * name of its own.
+ * only to a Host that is an address or localhost, or to none, so that no web page can have it read
+ * by way of a name of its own.
  */
 #ifndef PGASIDE_HTTP_H
 #define PGASIDE_HTTP_H

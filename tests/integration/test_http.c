@@ -227,6 +227,19 @@ static void a_web_page_elsewhere_cannot_have_it_read(void **state)
 	assert_null(strstr(get("/"), "Access-Control"));
 }
 
+/* As checks of a load balancer do. */
+static void simple_requests_are_answered_as_well(void **state)
+{
+	const char *answer;
+
+	(void)state;
+	assert_non_null(strstr(say("GET /healthz HTTP/1.0\r\n\r\n"), " 200 OK"));
+	answer = say("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+	assert_non_null(strstr(answer, "HTTP/1.1 200 OK"));
+	assert_non_null(strstr(answer, "Content-Length: 3\r\n"));
+	assert_string_equal(body_of(answer), "");
+}
+
 static void requests_that_make_no_sense_are_refused(void **state)
 {
 	char *large = malloc(300000);
@@ -378,6 +391,7 @@ int main(void)
 		CASE(bytes_are_those_that_the_session_has_sent_and_got),
 		CASE(health_ends_with_sigterm),
 		CASE(a_web_page_elsewhere_cannot_have_it_read),
+		CASE(simple_requests_are_answered_as_well),
 		CASE(requests_that_make_no_sense_are_refused),
 		CASE(the_json_is_well_formed_whatever_a_statement_holds),
 		CASE(the_page_shows_a_build_move_and_end),
