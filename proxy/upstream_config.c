@@ -70,6 +70,7 @@ static bool is_unsupported(const char *keyword, const char *value)
 		{"gssencmode", "disable prefer"},
 		{"require_auth", ""},
 		{"requirepeer", ""},
+		{"sslcertmode", "allow"},
 		{"sslcrldir", ""},
 		{"ssl_max_protocol_version", ""},
 		{"ssl_min_protocol_version", "TLSv1 TLSv1.1 TLSv1.2"},
@@ -207,21 +208,33 @@ static bool set_negotiation(struct upstream *u, const char *value, struct err *e
 	       err_set(e, "08001", "sslnegotiation \"%s\" is none of postgres, direct", value);
 }
 
+/* As sslnegotiation, these are unknown to an older libpq. */
+static bool take_unknown(struct reading *r, char *text, struct err *e)
+{
+	static const char *const keywords[] = {"require_auth", "sslcertmode"};
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < sizeof(keywords) / sizeof(keywords[0]); i++) {
+		char *value = url_take_keyword(text, keywords[i]);
+
+		ok = !value || take(r, keywords[i], value, e);
+		free(value);
+	}
+	return ok;
+}
+
 static bool parse(struct reading *r, const char *conninfo, struct err *e)
 {
 	char *text = strdup(conninfo);
-	char *negotiation, *auth;
+	char *negotiation;
 	bool ok;
 
 	if (!text)
 		return err_set(e, "53200", "out of memory");
-	/* Both are unknown to an older libpq. */
 	negotiation = url_take_keyword(text, "sslnegotiation");
-	auth = url_take_keyword(text, "require_auth");
 	ok = (!negotiation || set_negotiation(r->upstream, negotiation, e)) &&
-	     (!auth || take(r, "require_auth", auth, e)) && pq_parse_conninfo(text, take, r, e);
+	     take_unknown(r, text, e) && pq_parse_conninfo(text, take, r, e);
 	free(negotiation);
-	free(auth);
 	explicit_bzero(text, strlen(text));
 	free(text);
 	return ok;

@@ -233,6 +233,7 @@ static const struct {
 	{"sslrootcert", "sslrootcert", "PGSSLROOTCERT"},
 	{"sslcert", "sslcert", "PGSSLCERT"},
 	{"sslkey", "sslkey", "PGSSLKEY"},
+	{"sslcertmode", "sslcertmode", "PGSSLCERTMODE"},
 	{"sslpassword", "sslpassword", NULL},
 	{"sslcrl", "sslcrl", "PGSSLCRL"},
 	{"sslcrldir", "sslcrldir", "PGSSLCRLDIR"},
@@ -354,7 +355,7 @@ static bool check_tls_keys(const struct url *u, struct err *e)
 {
 	static const char *const known[] = {"ssl", "sslmode", "sslaccept", "sslfactory",
 		"sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "sslresponsetimeout",
-		"sslcertmode", "sslcompression", "sslinline", "sslkeylogfile"};
+		"sslcompression", "sslinline", "sslkeylogfile"};
 	struct slice rest = u->query;
 	struct url_param p;
 

@@ -378,6 +378,8 @@ static void the_environment_says_what_the_url_leaves_open(void **state)
 			"host='x' sslmode='disable'"},
 		{"postgresql://x", {"PGREQUIREAUTH=md5"}, "host='x' require_auth='md5'"},
 		{"postgresql://x?require_auth=md5", {NULL}, "host='x' require_auth='md5'"},
+		{"postgresql://x", {"PGSSLCERTMODE=require"}, "host='x' sslcertmode='require'"},
+		{"postgresql://x?sslcertmode=disable", {NULL}, "host='x' sslcertmode='disable'"},
 		{"jdbc:postgresql:db", {"PGHOST=h"}, "host='localhost' dbname='db'"},
 	};
 
