@@ -89,9 +89,12 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 	const char *at = c->listen_addr;
 	char address[256];
 
-	while (*at && s->n_listeners < MAX_LISTENERS - 1) {
+	while (*at) {
 		size_t len = strcspn(at, ",");
 
+		if (s->n_listeners == MAX_LISTENERS - 1)
+			return err_set(e, "08000", "listen_addr: more than %d addresses",
+				MAX_LISTENERS - 1);
 		if (len >= sizeof(address))
 			return err_set(e, "08000", "listen_addr: an address is too long");
 		memcpy(address, at, len);

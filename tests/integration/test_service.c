@@ -290,6 +290,17 @@ static void without_so_reuseport_the_port_is_taken(void **state)
 		proxy->port, cluster_file(&cluster, "out"));
 }
 
+static void more_addresses_than_it_can_listen_on_are_an_error(void **state)
+{
+	(void)state;
+	cluster_shell("for i in $(seq 16); do addresses=$addresses,127.0.0.$i; done; "
+		      "timeout 20 %s serve --listen-port 0 --listen-addr \"${addresses#,}\" "
+		      "--upstream '%s' "
+		      "2>%s; test $? = 1 && grep -q 'listen_addr: more than 15 addresses' %s",
+		proxy_program(), fixture_url(""), cluster_file(&cluster, "out"),
+		cluster_file(&cluster, "out"));
+}
+
 static struct proxy *start_on_socket(const char *reuseport, int port)
 {
 	return proxy_start(fixture_url(""), "--unix-socket-dir", cluster.dir, "--so-reuseport",
@@ -525,6 +536,7 @@ int main(void)
 		TEST(a_successor_takes_over_and_nobody_is_lost),
 		TEST(client_after_client_sees_no_gap),
 		TEST(without_so_reuseport_the_port_is_taken),
+		TEST(more_addresses_than_it_can_listen_on_are_an_error),
 		TEST(a_successor_takes_over_a_unix_socket),
 		TEST(a_socket_in_use_is_not_taken_and_a_dead_one_is_replaced),
 		TEST(keepalive_settings_reach_every_socket),
