@@ -253,10 +253,11 @@ static bool is_true(struct slice value)
 /* `options=-c pgaside.aside=off`: the server takes it as a placeholder, we as the switch. */
 static bool switched_off(const struct session *s)
 {
-	char options[1024];
+	static const char off[] = "pgaside.aside=off";
+	struct slice options;
 
-	session_parameter(s, "options", options, sizeof(options));
-	return strstr(options, "pgaside.aside=off") != NULL;
+	return startup_parameter(bytes_view(&s->startup), "options", &options) &&
+	       memmem(options.data, options.len, off, strlen(off));
 }
 
 static void take_answer(struct session *s);

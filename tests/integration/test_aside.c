@@ -489,6 +489,20 @@ static void guard_repairs_and_cleans_up_outside_of_a_transaction(void **state)
 	assert_string_equal(db_text(conn, "SELECT 1"), "1");
 }
 
+static void the_switch_is_heeded_behind_many_other_options(void **state)
+{
+	char options[1600];
+	struct wire *w;
+
+	(void)state;
+	snprintf(options, sizeof(options), "-c application_name=%01400d -c pgaside.aside=off", 0);
+	w = wire_login(proxy->port, options);
+	wire_query(w, "BEGIN");
+	wire_query(w, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 2), "C(BEGIN) Z:T E(25001) Z:E");
+}
+
 static void switched_off_nothing_is_taken_aside(void **state)
 {
 	struct proxy *p = proxy_start(fixture_url(""), "--aside", "off", NULL);
@@ -533,6 +547,7 @@ int main(void)
 		FRESH_TEST(a_statement_alone_outside_of_a_transaction_passes_as_it_is),
 		FRESH_TEST(guard_repairs_and_cleans_up_outside_of_a_transaction),
 		FRESH_TEST(switched_off_nothing_is_taken_aside),
+		FRESH_TEST(the_switch_is_heeded_behind_many_other_options),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
