@@ -181,10 +181,14 @@ static void what_cannot_change_is_named(void **state)
 	struct proxy *p = start_with("listen_addr = 127.0.0.1\nworkers = 2\n");
 
 	(void)state;
-	reload(p, "listen_addr = 127.0.0.1,127.0.0.2\nworkers = 1\naside = off\n",
+	reload(p,
+		"listen_addr = 127.0.0.1,127.0.0.2\nworkers = 1\naside = off\n"
+		"http_listen_addr = 127.0.0.1\nhttp_listen_port = 1\n",
 		"event=reloaded");
 	assert_true(proxy_has_logged(p, "setting=listen_addr", "restart"));
 	assert_true(proxy_has_logged(p, "setting=workers", "restart"));
+	assert_true(proxy_has_logged(p, "setting=http_listen_addr", "restart"));
+	assert_true(proxy_has_logged(p, "setting=http_listen_port", "restart"));
 	assert_false(proxy_has_logged(p, "setting=aside", NULL));
 	/* The rest is heeded. */
 	assert_string_equal(build_in_transaction(db_connect(p->port, ""), "i"), "25001");
