@@ -22,6 +22,14 @@ static const char *const skipped[] = {"application_name", "transaction_isolation
 	"idle_session_timeout", "in_hot_standby", "is_superuser", "session_authorization", "role",
 	"client_connection_check_interval", "client_encoding", NULL};
 
+/*
+ * A role may have others by ALTER ROLE .. SET. Read-only transactions have been refused already;
+ * the connection waits for COMMIT as long as that takes; and the server itself notices when pgaside
+ * is gone, and ends the build.
+ */
+static const char *const ours[][2] = {{"default_transaction_read_only", "off"},
+	{"idle_session_timeout", "0"}, {"client_connection_check_interval", "10s"}};
+
 #define MOST_AT_ONCE 32
 #define WHO "SELECT pg_catalog.pg_backend_pid(), "
 
@@ -125,6 +133,16 @@ static void put_timeout(struct aside *a, const char *name, unsigned ms)
 	put_setting(&a->job.changes, slice_str(name), slice_str(value));
 }
 
+/* The client's own limit is for its transaction; that it has none is for the aside as well. */
+static void put_lifted_limit(struct aside *a)
+{
+	struct slice wanted, name = slice_str("transaction_timeout");
+
+	if (aside_setting(bytes_view(&a->job.settings), "transaction_timeout", &wanted) &&
+		slice_is(wanted, "0"))
+		put_setting(&a->job.changes, name, wanted);
+}
+
 static void compare(struct aside *a, const struct pq_result *r)
 {
 	const struct config *config = &a->target.snapshot->config;
@@ -136,11 +154,11 @@ static void compare(struct aside *a, const struct pq_result *r)
 	while (next_setting(&c, &name, &value))
 		if (!is_one_of(skipped, name))
 			put_difference(a, r, name, value, &next);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		put_setting(&a->job.changes, slice_str(ours[i][0]), slice_str(ours[i][1]));
+	put_lifted_limit(a);
 	put_timeout(a, "lock_timeout", config->aside_lock_timeout_ms);
 	put_timeout(a, "statement_timeout", config->aside_statement_timeout_ms);
-	/* The server itself notices when pgaside is gone, and ends the build. */
-	put_setting(
-		&a->job.changes, slice_str("client_connection_check_interval"), slice_str("10s"));
 	put_role(a, "session_authorization");
 	put_role(a, "role");
 }

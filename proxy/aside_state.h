@@ -23,12 +23,8 @@
  * as they take.
  */
 #define ASIDE_ANSWER_MS 35000u
-/*
- * How long to wait for the lock under which an index is looked at once more, milliseconds. Much
- * less than deadlock_timeout: who waits there holds a snapshot, and somebody else's build that
- * meets it in the end would be the one to die.
- */
-#define ASIDE_DROP_LOCK_MS 50u
+/* How long to wait for the lock under which an index is looked at once more, milliseconds: once. */
+#define ASIDE_DROP_LOCK_MS 1u
 
 enum aside_state {
 	ASIDE_CONNECTING,

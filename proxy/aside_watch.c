@@ -236,7 +236,8 @@ static void on_looked(void *owner, const struct pq_result *r)
 }
 
 static const char watch_settings_sql[] =
-	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off";
+	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off; "
+	"SET idle_session_timeout = 0";
 
 static void on_watch_ready(void *owner, const struct pq_result *r)
 {

@@ -50,6 +50,8 @@ bool gate_is_busy(const struct session *s);
 bool gate_wants(const struct session *s, uint8_t type);
 /* A whole message of the server, after the dialogue was told. */
 enum flow_action gate_server_message(struct session *s, uint8_t type, struct slice message);
+/* One that is wanted, an ErrorResponse, is too long to be seen: it goes through as it is. */
+void gate_error_passes(struct session *s);
 /* To be called after a walk of either direction: does what has become due. */
 void gate_step(struct session *s);
 

@@ -158,6 +158,20 @@ static enum flow_action inline_message(struct session *s, uint8_t type)
 	}
 }
 
+void gate_error_passes(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (g->state == GATE_OPEN)
+		g->bind_answer = false;
+	else if (g->state == GATE_SYNC)
+		g->failed_before = true;
+	else if (g->state == GATE_INLINE)
+		gate_enter(s, GATE_OPEN);
+	else
+		g->failed = true;
+}
+
 enum flow_action gate_server_message(struct session *s, uint8_t type, struct slice message)
 {
 	struct gate *g = s->gate;

@@ -311,8 +311,10 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->result = outcome->result;
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
-	if (g->facts.status == 'T')
+	if (g->facts.status == 'T' || outcome->n_condemned > 0)
 		note_made(s, outcome);
+	if (g->facts.status != 'T' && outcome->n_condemned > 0)
+		gate_settle_behind(s, true);
 	aside_keep(finished);
 	gate_when_quiet(s, placed);
 }

@@ -2,8 +2,15 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "catalog.h"
+#include "timer.h"
+
+/* Much less than deadlock_timeout. */
+#define TURN_MS 50u
+
+static void rename_it(struct index_drop *d);
 
 static void ended(struct index_drop *d, const struct pq_result *r)
 {
@@ -25,22 +32,19 @@ static void on_named(void *owner, const struct pq_result *r)
 		ended(d, r);
 		return;
 	}
+	d->renamed = true;
+	d->renamed = true;
 	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s", pq_value(r, 0, 0)) < 0)
 		sql = NULL;
 	pq_query(d->pq, sql ? sql : "", on_dropped, d);
 	free(sql);
 }
 
-static void on_renamed(void *owner, const struct pq_result *r)
+static void ask_for_name(struct index_drop *d)
 {
-	struct index_drop *d = owner;
 	char oid[16];
 	const char *parameters[] = {oid};
 
-	if (!r->ok) {
-		ended(d, r);
-		return;
-	}
 	snprintf(oid, sizeof(oid), "%u", d->index);
 	pq_query_params(d->pq,
 		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
@@ -54,19 +58,49 @@ static void on_renamed(void *owner, const struct pq_result *r)
 		parameters, 1, on_named, d);
 }
 
+/* Does the build that has the lock still need it? */
+static void on_rested(void *owner, const struct pq_result *r)
+{
+	struct index_drop *d = owner;
+
+	if (r->ok)
+		rename_it(d);
+	else
+		ended(d, r);
+}
+
+static bool has_time(const struct index_drop *d)
+{
+	return d->until_ms == 0 || timer_now_ms() < d->until_ms;
+}
+
+static void on_renamed(void *owner, const struct pq_result *r)
+{
+	struct index_drop *d = owner;
+
+	if (r->ok)
+		ask_for_name(d);
+	else if (strcmp(r->sqlstate, "55P03") == 0 && has_time(d))
+		pq_query(d->pq, "SELECT pg_catalog.pg_sleep(0.02)", on_rested, d);
+	else
+		ended(d, r);
+}
+
 /*
  * A build lets its lock go a moment before the transaction that makes its index valid has
  * committed. (A materialized view cannot be locked: there it must be seen that nobody has that
  * lock.) Whoever has the lock then must not take the index for a leftover: its row says who is
  * about to change it, and what is read after that one is gone is true.
+ *
+ * The lock is waited for in short turns. Who waits has a snapshot, and a build that has the lock
+ * waits for that in the end: it would be the one to die of that deadlock.
  */
-void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_too,
-	unsigned lock_timeout_ms, pq_result_fn done, void *owner)
+static void rename_it(struct index_drop *d)
 {
-	const char *any = valid_too ? "true" : "false";
+	const char *any = d->valid_too ? "true" : "false";
+	uint32_t index = d->index;
 	char *sql;
 
-	*d = (struct index_drop){.pq = pq, .index = index, .done = done, .owner = owner};
 	if (asprintf(&sql,
 		    "DO $pgaside$ DECLARE t record; BEGIN "
 		    "PERFORM pg_catalog.set_config('lock_timeout', '%ums', true), "
@@ -89,8 +123,18 @@ void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_
 		    "pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)) THEN "
 		    "EXECUTE pg_catalog.format('ALTER INDEX %%s RENAME TO " INDEX_DROP_PREFIX
 		    "%u', %u::pg_catalog.oid::pg_catalog.regclass); END IF; END $pgaside$",
-		    lock_timeout_ms, index, index, any, index, index, any, index, index, index) < 0)
+		    TURN_MS, index, index, any, index, index, any, index, index, index) < 0)
 		sql = NULL;
 	pq_query(d->pq, sql ? sql : "", on_renamed, d);
 	free(sql);
+}
+
+void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_too,
+	unsigned lock_timeout_ms, pq_result_fn done, void *owner)
+{
+	*d = (struct index_drop){
+		.pq = pq, .index = index, .valid_too = valid_too, .done = done, .owner = owner};
+	if (lock_timeout_ms > 0)
+		d->until_ms = timer_now_ms() + lock_timeout_ms;
+	rename_it(d);
 }

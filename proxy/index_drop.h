@@ -23,14 +23,17 @@
 struct index_drop {
 	struct pq *pq; /* borrowed */
 	uint32_t index;
+	bool valid_too;
+	bool renamed;	   /* it has lost its name, and is to be dropped */
+	uint64_t until_ms; /* the lock is waited for until then; 0 = for ever */
 	pq_result_fn done;
 	void *owner; /* borrowed */
 };
 
 /*
- * Drops it if it is INVALID (or `valid_too`) once it has its lock; `lock_timeout_ms` 0: waits. `pq`
- * must be idle, outside of a transaction, and stay until `done` is called with the result of the
- * last step: ok means that there is no such index any more, or a valid one.
+ * Drops it if it is INVALID (or `valid_too`) once it has its lock; `lock_timeout_ms` 0: waits for
+ * ever. `pq` must be idle, outside of a transaction, and stay until `done` is called with the
+ * result of the last step: ok means that there is no such index any more, or a valid one.
  */
 void index_drop(struct index_drop *d, struct pq *pq, uint32_t index, bool valid_too,
 	unsigned lock_timeout_ms, pq_result_fn done, void *owner);

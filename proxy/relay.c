@@ -308,6 +308,8 @@ static enum flow_verdict down_header(struct session *s, const struct frame *f)
 		down_malformed(s);
 		return FLOW_WAIT;
 	}
+	if (f->type == 'E' && wanted && s->state == SESSION_RELAY)
+		gate_error_passes(s);
 	dialogue_server(&s->dialogue, f->type, 0);
 	if (f->type == 'E' && s->prepared)
 		prepared_batch_failed(s->prepared, s->dialogue.ready_got);

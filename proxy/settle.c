@@ -233,6 +233,22 @@ static void failed_to_prepare(struct settlement *st, struct slice error)
 	}
 }
 
+/* Leftovers that could not be dropped in front of an owed statement go behind it. */
+static void note_condemned(struct settlement *st, const struct aside_outcome *outcome)
+{
+	const struct ledger_entry *e = st->ledger.owed;
+	struct bytes role;
+
+	bytes_init(&role, 4096);
+	aside_settings_of_role(bytes_view(&e->settings), &role);
+	for (unsigned i = 0; i < outcome->n_condemned; i++)
+		if (bytes_failed(&role) || !ledger_condemn(&st->ledger, e->relation,
+						   outcome->condemned[i], bytes_view(&role)))
+			log_event(LOG_LEVEL_ERROR, "leftover_forgotten", "session=%llu index=%u",
+				(unsigned long long)st->session, outcome->condemned[i]);
+	bytes_release(&role);
+}
+
 /* Takes the statement that has ended out of the ledger. */
 static void account(struct settlement *st, const struct aside_outcome *outcome)
 {
@@ -241,6 +257,7 @@ static void account(struct settlement *st, const struct aside_outcome *outcome)
 		return;
 	}
 	if (outcome->result == ASIDE_DONE) {
+		note_condemned(st, outcome);
 		ledger_drop_first(&st->ledger);
 		show_owed(st);
 		return;

@@ -232,6 +232,31 @@ static void a_leftover_that_the_transaction_holds_goes_with_its_end(void **state
 	}
 }
 
+/* The session's own timeout ends the wait for a reader; the build goes on, and so does the drop. */
+static void a_leftover_that_somebody_else_holds_goes_behind(void **state)
+{
+	static const char *const before[] = {"", "INSERT INTO t VALUES (5000, 'x')"};
+	PGconn *conn = db_connect(proxy->port, ""), *reader = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(conn, "SET lock_timeout = '300ms'");
+	for (int i = 0; i < 2; i++) {
+		leave_invalid("i", "t");
+		db_do(reader, "BEGIN; SELECT count(*) FROM t");
+		db_do(conn, "BEGIN; %s", before[i]);
+		db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (v)");
+		db_send(conn, "COMMIT");
+		WAIT_FOR(strcmp(index_state("i"), "t") == 0);
+		WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE "
+				     "wait_event_type = 'Lock' AND query LIKE 'DROP INDEX%%'"));
+		db_do(reader, "COMMIT");
+		assert_string_equal(db_outcome(conn), "00000");
+		assert_string_equal(index_state("i"), "t");
+		assert_true(ask_is("0", "SELECT count(*) FROM pg_index WHERE NOT indisvalid"));
+		db_do(conn, "DROP INDEX i");
+	}
+}
+
 /* Whoever was dropping it was killed. */
 static void an_index_that_was_being_dropped_is_dropped(void **state)
 {
@@ -533,6 +558,7 @@ int main(void)
 		FRESH_TEST(a_rollback_undoes_what_ran_outside_of_it),
 		FRESH_TEST(an_invalid_leftover_of_the_name_is_repaired),
 		FRESH_TEST(a_leftover_that_the_transaction_holds_goes_with_its_end),
+		FRESH_TEST(a_leftover_that_somebody_else_holds_goes_behind),
 		FRESH_TEST(an_index_that_was_being_dropped_is_dropped),
 		FRESH_TEST(repair_can_be_switched_off),
 		FRESH_TEST(an_invalid_index_of_another_table_is_nobodys_business),

@@ -227,6 +227,55 @@ static void a_clean_up_that_must_wait_goes_on_behind_the_answer(void **state)
 	WAIT_FOR(ask_is("0", "SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass"));
 }
 
+/* The client may lift what its role has; a new connection has it again. */
+static void a_role_that_only_reads_may_be_told_to_write(void **state)
+{
+	PGconn *conn;
+
+	(void)state;
+	tell("ALTER ROLE app SET default_transaction_read_only = on");
+	conn = db_connect(proxy->port, "");
+	tell("ALTER ROLE app RESET default_transaction_read_only");
+	for (int i = 0; i < 2; i++) {
+		db_do(conn, "%s", i ? "SET default_transaction_read_only = off" : "SELECT 1");
+		tell("ALTER ROLE app SET default_transaction_read_only = on");
+		db_do(conn, "%s", i ? "BEGIN" : "BEGIN READ WRITE");
+		db_do(conn, "CREATE INDEX CONCURRENTLY now ON t (id)");
+		db_do(conn, "INSERT INTO t VALUES (5000, 'x')");
+		db_do(conn, "CREATE INDEX CONCURRENTLY owed ON t (id)");
+		db_do(conn, "COMMIT");
+		tell("ALTER ROLE app RESET default_transaction_read_only");
+		assert_string_equal(index_state("now"), "t");
+		assert_string_equal(index_state("owed"), "t");
+		tell("DROP INDEX now, owed");
+	}
+}
+
+/* Its connections are idle as long as COMMIT takes. */
+static void what_is_owed_outlasts_idle_session_timeout(void **state)
+{
+	PGconn *conn, *holder = db_connect(cluster.port, "");
+
+	(void)state;
+	tell("ALTER ROLE app SET idle_session_timeout = '200ms'");
+	tell("CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM "
+	     "pg_advisory_xact_lock(4711); RETURN NULL; END'; "
+	     "CREATE CONSTRAINT TRIGGER w AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED "
+	     "FOR EACH ROW EXECUTE FUNCTION public.wait()");
+	db_do(holder, "SELECT pg_advisory_lock(4711)");
+	conn = db_connect(proxy->port, "");
+	db_do(conn, "SET idle_session_timeout = 0; BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_send(conn, "COMMIT");
+	WAIT_FOR(ask_is("2", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE "
+			     "'pgaside/%%' AND state = 'idle' AND state_change < "
+			     "clock_timestamp() - interval '600ms'"));
+	db_do(holder, "SELECT pg_advisory_unlock(4711)");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_string_equal(index_state("i"), "t");
+	tell("ALTER ROLE app RESET idle_session_timeout");
+}
+
 static void statement_timeout_ends_the_aside(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -337,6 +386,8 @@ int main(void)
 		CASE(lock_timeout_ends_the_aside),
 		CASE(a_clean_up_that_must_wait_goes_on_behind_the_answer),
 		CASE(statement_timeout_ends_the_aside),
+		CASE(a_role_that_only_reads_may_be_told_to_write),
+		CASE(what_is_owed_outlasts_idle_session_timeout),
 		CASE(timeouts_of_the_configuration_come_first),
 		CASE(idle_timeouts_do_not_end_a_session_that_waits),
 		CASE(statement_timeout_does_not_count_on_the_server_connection),

@@ -465,6 +465,27 @@ static void idle_timeouts_do_not_end_a_session_that_is_served(void **state)
 	assert_string_equal(index_state("ix"), "t");
 }
 
+/* One too long to be looked at, which is not waited for in vain, and stops what comes behind it. */
+static void an_error_of_any_length_is_one(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	tell("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+	     "'BEGIN RAISE ''%%'', repeat(''x'', 1200000); END'; "
+	     "CREATE CONSTRAINT TRIGGER r AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED "
+	     "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+	db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (v)");
+	assert_int_equal(PQsendQueryParams(conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0), 1);
+	assert_string_equal(db_outcome(conn), "P0001");
+	assert_int_equal(db_status(conn), 'I');
+	db_fail(conn, "P0001",
+		"BEGIN; CREATE INDEX CONCURRENTLY i ON t (v); COMMIT; "
+		"DO $$ BEGIN RAISE '%%', repeat('x', 1200000); END $$; CREATE TABLE too_far ()");
+	assert_string_equal(db_text(conn, "SELECT to_regclass('too_far')"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +504,7 @@ int main(void)
 		CASE(a_backend_that_is_lost_after_it_has_committed_owes_all),
 		CASE(a_server_that_dies_before_it_has_committed_owes_nothing),
 		CASE(a_server_that_dies_after_it_has_committed_owes_all),
+		CASE(an_error_of_any_length_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -555,6 +555,29 @@ static void undo_survives_the_loss_of_its_connection(void **state)
 	assert_true(is_gone("ix"));
 }
 
+/* The build of somebody else waits in the end for whoever has a snapshot. */
+static void undo_is_not_in_the_way_of_other_builds(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(cluster.port, "");
+	PGconn *holder = hold_builds();
+
+	(void)state;
+	db_do(conn, "BEGIN; CREATE INDEX CONCURRENTLY mine ON t (id)");
+	db_send(other, "CREATE INDEX CONCURRENTLY theirs ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	db_send(conn, "ROLLBACK");
+	/* Longer than deadlock_timeout: whoever waits last is the one to die. */
+	WAIT_FOR(ask_is("t",
+		"SELECT clock_timestamp() - state_change > '1.5s' AND state = 'idle' "
+		"FROM pg_stat_activity WHERE pid = %d",
+		PQbackendPID(conn)));
+	release_builds(holder);
+	assert_string_equal(db_outcome(other), "00000");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_string_equal(index_state("theirs"), "t");
+	assert_string_equal(index_state("mine"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -577,6 +600,7 @@ int main(void)
 		CASE(undo_that_is_impossible_does_not_hang),
 		CASE(undo_does_not_die_of_the_sessions_timeouts),
 		CASE(undo_survives_the_loss_of_its_connection),
+		CASE(undo_is_not_in_the_way_of_other_builds),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
