@@ -330,10 +330,31 @@ static void looked_at(struct session *s)
 		ask_xid(s);
 }
 
+/* A part of the transaction may be gone, and with it what it owed or made. */
+static void refuse_untracked(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	bytes_clear(&g->error);
+	report_put_error(&g->error, "0A000",
+		"pgaside does not know what this transaction still wants of its statements with "
+		"CONCURRENTLY",
+		"The transaction is rolled back. A savepoint was set, released or rolled back to "
+		"by "
+		"a text that could not be read.",
+		"Texts that are too long, or that have other than ASCII characters in a "
+		"client_encoding such as SJIS or GBK, are not read.");
+	looked_at(s);
+}
+
 static void begin_commit(struct session *s)
 {
 	ledger_forget_cancelled(&s->ledger);
-	gate_preflight(s, looked_at);
+	if (s->ledger.untracked || s->gate->rollback_seen)
+		refuse_untracked(s);
+	else
+		gate_preflight(s, looked_at);
+	s->gate->rollback_seen = false;
 }
 
 void gate_end_block(struct session *s, bool commit)
@@ -464,10 +485,10 @@ static void transaction_ended(struct session *s)
 	log_event(LOG_LEVEL_WARNING, "transaction_ended_unseen",
 		"session=%llu commit=%s rollback=%s", (unsigned long long)s->id,
 		g->commit_seen ? "yes" : "no", g->rollback_seen ? "yes" : "no");
-	if (g->commit_seen && g->rollback_seen) {
+	if (g->commit_seen && (g->rollback_seen || s->ledger.untracked)) {
 		log_event(LOG_LEVEL_ERROR, "outcome_unknown",
-			"session=%llu reason=\"a text with COMMIT and ROLLBACK could not be read: "
-			"nothing is run, undone or dropped\"",
+			"session=%llu reason=\"COMMIT, and ROLLBACK or savepoints, in texts that "
+			"could not be read: nothing is run, undone or dropped\"",
 			(unsigned long long)s->id);
 		ledger_release(&s->ledger);
 		return;
@@ -481,6 +502,8 @@ void gate_ready(struct session *s, char status)
 
 	if (status == 'I' || g->commit_seen)
 		transaction_ended(s);
+	else if (g->rollback_seen)
+		s->ledger.untracked = true;
 	g->commit_seen = g->rollback_seen = false;
 }
 

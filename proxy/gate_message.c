@@ -72,6 +72,9 @@ static enum flow_action open_message(struct session *s, uint8_t type, struct sli
 		note_complete(g, message);
 		g->commit_seen |= strcmp(g->tag, "COMMIT") == 0;
 		g->rollback_seen |= strcmp(g->tag, "ROLLBACK") == 0;
+		s->ledger.untracked |=
+			gate_is_engaged(s) &&
+			(strcmp(g->tag, "SAVEPOINT") == 0 || strcmp(g->tag, "RELEASE") == 0);
 	}
 	if (type == 'E' && gate_is_engaged(s))
 		return explain(s, message, 0);

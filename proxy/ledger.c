@@ -313,6 +313,7 @@ void ledger_committed(struct ledger *l)
 		free_made(m);
 	}
 	l->n_savepoints = 0;
+	l->untracked = false;
 }
 
 void ledger_rolled_back(struct ledger *l)
@@ -322,4 +323,5 @@ void ledger_rolled_back(struct ledger *l)
 	for (struct ledger_made *m = l->made; m; m = m->next)
 		m->undo = true;
 	l->n_savepoints = 0;
+	l->untracked = false;
 }

@@ -48,6 +48,7 @@ struct ledger {
 	struct ledger_made *made;    /* owned, latest first */
 	struct sql_name *savepoints; /* owned, outermost first; only those seen */
 	unsigned n_savepoints, room; /* set, and as many as there is memory for */
+	bool untracked; /* one was set, released or rolled back to by a text that was not read */
 };
 
 void ledger_init(struct ledger *l);

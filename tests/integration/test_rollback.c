@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -399,6 +400,37 @@ static void a_text_that_is_not_read_ends_the_transaction(void **state)
 	}
 }
 
+/* Whether what they concern is still wanted is not known: nothing is pretended. */
+static void savepoints_that_are_not_read_end_in_a_refusal(void **state)
+{
+	static const char *const cases[] = {
+		"SAVEPOINT s /* \x8c\xb3 */; SELECT 1/0; ROLLBACK TO s",
+		"SAVEPOINT s; ROLLBACK TO s /* \x8c\xb3 */",
+		"ROLLBACK AND CHAIN /* \x8c\xb3 */",
+	};
+	PGconn *conn = db_connect(proxy->port, "client_encoding=SJIS");
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		char *texts = strdup(cases[i]), *next = texts, *text;
+
+		db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+		db_do(conn, "CREATE INDEX CONCURRENTLY now ON t (id)");
+		db_do(conn, "CREATE INDEX CONCURRENTLY ix ON other (id)");
+		while ((text = strsep(&next, ";")))
+			PQclear(db_query(conn, text));
+		db_fail(conn, "0A000", "COMMIT");
+		assert_int_equal(db_status(conn), 'I');
+		assert_true(is_gone("ix"));
+		assert_true(is_gone("now"));
+		free(texts);
+	}
+	db_do(conn, "BEGIN; SAVEPOINT s /* \x8c\xb3 */");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix"), "t");
+}
+
 /* A block of ours that is being committed when its client goes may commit all the same. */
 static void a_block_whose_client_is_lost_during_commit_is_found_out(void **state)
 {
@@ -593,6 +625,7 @@ int main(void)
 		CASE(undo_has_the_role_of_the_statement),
 		CASE(undo_drops_no_other_index_of_the_name),
 		CASE(a_text_that_is_not_read_ends_the_transaction),
+		CASE(savepoints_that_are_not_read_end_in_a_refusal),
 		CASE(a_block_whose_client_is_lost_during_commit_is_found_out),
 		CASE(a_lost_client_is_a_rollback),
 		CASE(a_client_lost_during_the_build_leaves_nothing),
