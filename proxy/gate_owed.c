@@ -180,9 +180,43 @@ bool gate_skips_owed(const struct session *s, const struct statement *st)
 	return false;
 }
 
+/* The table that a partition is to be detached from. */
+static bool loses_a_partition(const struct session *s, struct slice table)
+{
+	struct sql_path path, parent;
+
+	if (!sql_path_decode(table, s->dialect, &path))
+		return false;
+	for (const struct ledger_entry *e = s->ledger.owed; e; e = e->next)
+		if (e->statement.kind == STATEMENT_DETACH_PARTITION && !e->cancelled &&
+			sql_path_decode(e->statement.aside.table, s->dialect, &parent) &&
+			sql_name_equal(
+				&path.parts[path.n_parts - 1], &parent.parts[parent.n_parts - 1]))
+			return true;
+	return false;
+}
+
+bool gate_reaches_detached(const struct session *s, const struct statement *st)
+{
+	struct statement_effect e;
+	struct reading r;
+	bool truncates;
+
+	if (!s->ledger.owed || st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect))
+		return false;
+	truncates = word(&r, "truncate");
+	statement_effect_read(st, s->dialect, &e);
+	for (size_t i = 0; i < e.n_touches; i++)
+		if ((truncates || e.touches[i].drops || e.touches[i].lock == EFFECT_LOCK_WRITE) &&
+			loses_a_partition(s, e.touches[i].name))
+			return true;
+	return false;
+}
+
 bool gate_concerns_ledger(const struct session *s, const struct statement *st)
 {
-	return gate_names_owed(s, st) || gate_skips_owed(s, st) || gate_relies_on_doomed(s, st);
+	return gate_names_owed(s, st) || gate_skips_owed(s, st) || gate_reaches_detached(s, st) ||
+	       gate_relies_on_doomed(s, st);
 }
 
 static void settle_owed(struct session *s, struct ledger_entry *e)

@@ -191,6 +191,9 @@ bool gate_names_owed(const struct session *s, const struct statement *st);
 /* gate_owed.c: whether the server would skip it, since it says IF EXISTS of one that is owed. Not
  * to be asked of what gate_names_owed() knows. */
 bool gate_skips_owed(const struct session *s, const struct statement *st);
+/* gate_owed.c: whether it would change rows of a partition that is no part of its table any more
+ * once what is owed is done. */
+bool gate_reaches_detached(const struct session *s, const struct statement *st);
 /* gate_owed.c: whether it skips because of an index that goes at the transaction's end. */
 bool gate_relies_on_doomed(const struct session *s, const struct statement *st);
 /* gate_owed.c: the unit names one that is owed: if that one is meant, it is taken out of the

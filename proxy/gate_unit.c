@@ -271,6 +271,13 @@ void gate_run_unit(struct session *s)
 		gate_refuse(s, "0A000",
 			"an index of that name is made at COMMIT only: IF EXISTS would skip it now "
 			"(DROP INDEX of it alone, or a statement behind COMMIT, would not)");
+	else if (g->facts.status == 'T' && gate_reaches_detached(s, &g->unit))
+		gate_refuse(s, "0A000",
+			"a partition of that table is detached at COMMIT only: this statement "
+			"would "
+			"still reach it (one that names the partition, or comes behind COMMIT, "
+			"does "
+			"what it says)");
 	else
 		gate_run_other(s);
 }

@@ -120,6 +120,35 @@ static void a_detach_that_is_pending_is_said_at_once(void **state)
 	assert_string_equal(ask("SELECT count(*) FROM pg_inherits"), "0");
 }
 
+/* Had it been detached where DETACH stands, these would not concern it. */
+static void what_would_reach_a_detached_partition_is_refused(void **state)
+{
+	static const char *const refused[] = {"DROP TABLE parent", "TRUNCATE parent",
+		"DELETE FROM public.parent", "INSERT INTO parent VALUES (1)",
+		"UPDATE \"parent\" SET id = id",
+		"WITH d AS (DELETE FROM parent RETURNING id) SELECT * FROM d"};
+	static const char *const allowed[] = {"SELECT count(*) FROM parent", "DELETE FROM p",
+		"DELETE FROM t WHERE id IN (SELECT id FROM parent)",
+		"CREATE TABLE r PARTITION OF parent FOR VALUES IN (3)", "DROP TABLE q"};
+	PGconn *conn;
+
+	(void)state;
+	make_partitions();
+	tell("INSERT INTO parent VALUES (1)");
+	for (size_t i = 0; i < LENGTH(refused); i++) {
+		conn = owe("ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
+		db_fail(conn, "0A000", "%s", refused[i]);
+		assert_int_equal(db_status(conn), 'E');
+		db_close(conn);
+	}
+	assert_string_equal(ask("SELECT count(*) FROM p"), "1");
+	conn = owe("ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
+	for (size_t i = 0; i < LENGTH(allowed); i++)
+		db_do(conn, "%s", allowed[i]);
+	db_do(conn, "COMMIT");
+	assert_string_equal(ask("SELECT count(*) FROM pg_inherits"), "1");
+}
+
 /* Names are resolved by search_path, as PostgreSQL would if the index were there. */
 static void the_index_of_another_schema_is_another_one(void **state)
 {
@@ -356,6 +385,7 @@ int main(void)
 		CASE(a_statement_is_read_as_where_it_stood),
 		CASE(many_savepoints_are_remembered),
 		CASE(an_owed_partition_is_known_by_its_oid),
+		CASE(what_would_reach_a_detached_partition_is_refused),
 		CASE(a_detach_that_is_pending_is_said_at_once),
 	};
 
