@@ -13,13 +13,23 @@
 #include "message.h"
 #include "stats.h"
 
+/* Bytes of all together, their settings included. */
+#define OWED_MAX (64u * 1024u * 1024u)
+
 static void put_in_ledger(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct slice text = gate_unit_text(g);
-	struct ledger_entry *e = ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
+	struct ledger_entry *e;
 	char quoted[600], notice[160];
 
+	if (ledger_size(&s->ledger) + text.len > OWED_MAX) {
+		gate_fail(s, "54000",
+			"the statements that are to run after COMMIT are longer than 64 MiB", NULL,
+			"Put them into several transactions.");
+		return;
+	}
+	e = ledger_owe(&s->ledger, text, &g->unit, bytes_view(&g->settings));
 	if (!e) {
 		gate_fail(s, "53200", "out of memory", NULL, NULL);
 		return;

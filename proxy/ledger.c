@@ -64,6 +64,15 @@ bool ledger_is_empty(const struct ledger *l)
 	return !l->owed && !l->made;
 }
 
+size_t ledger_size(const struct ledger *l)
+{
+	size_t size = 0;
+
+	for (const struct ledger_entry *e = l->owed; e; e = e->next)
+		size += e->text.cap + e->settings.cap;
+	return size;
+}
+
 static void append(struct ledger *l, struct ledger_entry *e)
 {
 	struct ledger_entry **at = &l->owed;

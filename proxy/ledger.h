@@ -57,6 +57,8 @@ void ledger_release(struct ledger *l);
 void ledger_move(struct ledger *l, struct ledger *from);
 /* Nothing is owed, and nothing would have to be undone. */
 bool ledger_is_empty(const struct ledger *l);
+/* Bytes of texts and settings. */
+size_t ledger_size(const struct ledger *l);
 
 /*
  * Copies a statement in. Its slices may point anywhere into `text`. NULL without memory; the caller

@@ -58,7 +58,7 @@ static bool is_oversized(const struct frame *f)
 static void count_held(struct session *s)
 {
 	atomic_size_t *all = &s->worker->shared->held;
-	size_t now = s->up.held.cap + conn_unsent(s->server);
+	size_t now = s->up.held.cap + conn_unsent(s->server) + ledger_size(&s->ledger);
 
 	if (now <= HELD_UNCOUNTED)
 		now = 0;

@@ -379,6 +379,35 @@ static void many_large_statements_at_once_have_a_ceiling(void **state)
 	tell("DROP TABLE large");
 }
 
+/* One more statement of ten megabytes is owed: its SQLSTATE. */
+static const char *owe_much(PGconn *conn, int i)
+{
+	static char state[6];
+	int len = 10 << 20;
+	char *sql;
+	PGresult *r;
+
+	assert_true(
+		asprintf(&sql, "CREATE INDEX CONCURRENTLY i%d /* %*s */ ON t (v)", i, len, "") > 0);
+	r = db_query(conn, sql);
+	snprintf(state, sizeof(state), "%s", db_error_field(r, PG_DIAG_SQLSTATE));
+	PQclear(r);
+	free(sql);
+	return state;
+}
+
+static void what_is_owed_has_a_limit(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	fresh_table();
+	db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	for (int i = 0; i < 6; i++)
+		assert_string_equal(owe_much(conn, i), "");
+	assert_string_equal(owe_much(conn, 6), "54000");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +421,7 @@ int main(void)
 		TEST(a_statement_is_held_twice_at_most),
 		TEST(a_statement_of_a_hundred_megabytes_is_passed_on_or_read),
 		TEST(many_large_statements_at_once_have_a_ceiling),
+		TEST(what_is_owed_has_a_limit),
 	};
 
 	no_file_limit();
