@@ -321,15 +321,20 @@ bool gate_relies_on_doomed(const struct session *s, const struct statement *st)
 {
 	struct statement_effect e;
 	struct sql_name name;
+	struct sql_path table;
 	struct reading r;
+	bool qualified;
 
 	/* By its first word, so that other statements are not read. */
 	if (st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect) || !word(&r, "create"))
 		return false;
 	statement_effect_read(st, s->dialect, &e);
-	return e.made == EFFECT_INDEX && e.made_if_not_exists &&
-	       sql_name_decode(e.made_name, s->dialect, &name) &&
-	       ledger_dooms(&s->ledger, &name, s->dialect);
+	if (e.made != EFFECT_INDEX || !e.made_if_not_exists ||
+		!sql_name_decode(e.made_name, s->dialect, &name))
+		return false;
+	qualified = sql_path_decode(e.made_on, s->dialect, &table) && table.n_parts >= 2;
+	return ledger_dooms(
+		&s->ledger, qualified ? &table.parts[table.n_parts - 2] : NULL, &name, s->dialect);
 }
 
 static bool is_named_in(const struct ledger_entry *e, struct sql_dialect d, struct slice message)

@@ -217,10 +217,11 @@ static bool drops(const struct ledger_entry *e, const struct sql_name *name, str
 	       sql_name_equal(&path.parts[path.n_parts - 1], name);
 }
 
-bool ledger_dooms(const struct ledger *l, const struct sql_name *name, struct sql_dialect dialect)
+bool ledger_dooms(const struct ledger *l, const struct sql_name *schema,
+	const struct sql_name *name, struct sql_dialect dialect)
 {
 	for (const struct ledger_entry *e = l->owed; e; e = e->next)
-		if (drops(e, name, dialect))
+		if (drops(e, name, dialect) && (!schema || sql_name_equal(&e->schema, schema)))
 			return true;
 	for (const struct ledger_made *m = l->made; m; m = m->next)
 		if (m->undo && sql_name_equal(&m->name, name))

@@ -80,9 +80,10 @@ bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struc
 	const struct sql_name *name);
 /* That index is to go at the transaction's end, however that ends. False without memory. */
 bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct slice role);
-/* Whether an index of that name goes at the transaction's end: its drop is owed, or it is
- * condemned. */
-bool ledger_dooms(const struct ledger *l, const struct sql_name *name, struct sql_dialect dialect);
+/* Whether an index of that name, in that schema unless NULL, goes at the transaction's end: its
+ * drop is owed, or it is condemned. */
+bool ledger_dooms(const struct ledger *l, const struct sql_name *schema,
+	const struct sql_name *name, struct sql_dialect dialect);
 /* Whether that one is condemned. */
 bool ledger_has_condemned(const struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */

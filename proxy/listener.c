@@ -131,6 +131,9 @@ static int listening_socket(const struct addrinfo *a, bool reuseport)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (reuseport)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	/* As PostgreSQL does it: IPv4 has a socket of its own. */
+	if (a->ai_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
 		int error = errno;
 
@@ -139,6 +142,15 @@ static int listening_socket(const struct addrinfo *a, bool reuseport)
 		return -1;
 	}
 	return fd;
+}
+
+bool listener_knows_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 int listener_socket(const char *address, uint16_t port, bool reuseport, struct err *e)

@@ -29,6 +29,8 @@ int listener_socket(const char *address, uint16_t port, bool reuseport, struct e
  */
 struct listener *listener_new_tcp(struct event_base *base, const char *address, uint16_t port,
 	const struct listener_owner *owner, struct err *e);
+/* Whether the system has IPv6 at all. */
+bool listener_knows_ipv6(void);
 /* Listens on DIRECTORY/.s.PGSQL.PORT; a socket that nobody listens on any more is replaced. */
 struct listener *listener_new_unix(struct event_base *base, const char *directory, uint16_t port,
 	const struct listener_owner *owner, struct err *e);

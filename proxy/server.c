@@ -82,6 +82,24 @@ static bool keep_listener(struct server *s, struct listener *l)
 	return l != NULL;
 }
 
+static bool listen_on_address(
+	struct server *s, const char *address, const struct listener_owner *owner, struct err *e)
+{
+	/* With both families port 0 is to be the same one. */
+	uint16_t port = server_port(s) ? server_port(s) : server_config(s)->listen_port;
+
+	if (s->n_listeners == MAX_LISTENERS - 1)
+		return err_set(
+			e, "08000", "listen_addr: more than %d addresses", MAX_LISTENERS - 1);
+	return keep_listener(s, listener_new_tcp(s->base, address, port, owner, e));
+}
+
+static bool listen_on_all(struct server *s, const struct listener_owner *owner, struct err *e)
+{
+	return listen_on_address(s, "0.0.0.0", owner, e) &&
+	       (!listener_knows_ipv6() || listen_on_address(s, "::", owner, e));
+}
+
 static bool listen_on_addresses(struct server *s, struct err *e)
 {
 	const struct config *c = server_config(s);
@@ -92,15 +110,12 @@ static bool listen_on_addresses(struct server *s, struct err *e)
 	while (*at) {
 		size_t len = strcspn(at, ",");
 
-		if (s->n_listeners == MAX_LISTENERS - 1)
-			return err_set(e, "08000", "listen_addr: more than %d addresses",
-				MAX_LISTENERS - 1);
 		if (len >= sizeof(address))
 			return err_set(e, "08000", "listen_addr: an address is too long");
 		memcpy(address, at, len);
 		address[len] = '\0';
-		if (!keep_listener(
-			    s, listener_new_tcp(s->base, address, c->listen_port, &owner, e)))
+		if (strcmp(address, "*") == 0 ? !listen_on_all(s, &owner, e)
+					      : !listen_on_address(s, address, &owner, e))
 			return false;
 		at += len;
 		at += strspn(at, ", ");

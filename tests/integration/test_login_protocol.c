@@ -207,6 +207,9 @@ static void ipv6_is_as_good_as_ipv4(void **state)
 	p = proxy_start(upstream, "--listen-addr", "127.0.0.1,::1", NULL);
 	conn = db_connect(p->port, "host=::1");
 	assert_string_equal(db_text(conn, "SELECT host(inet_client_addr())"), "::1");
+	p = proxy_start(upstream, "--listen-addr", "*", NULL);
+	db_do(db_connect(p->port, "host=::1"), "SELECT 1");
+	db_do(db_connect(p->port, "host=127.0.0.1"), "SELECT 1");
 	db_do(conn, "BEGIN");
 	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
 	db_do(conn, "COMMIT");

@@ -264,6 +264,8 @@ static void a_plain_index_does_not_rely_on_one_that_goes(void **state)
 	PGconn *conn = owe("DROP INDEX CONCURRENTLY t_old");
 
 	(void)state;
+	db_do(conn, "CREATE SCHEMA other; CREATE TABLE other.t (id int)");
+	db_do(conn, "CREATE INDEX IF NOT EXISTS t_old ON other.t (id)");
 	db_fail(conn, "0A000", "%s", sql);
 	db_do(conn, "ROLLBACK");
 	assert_string_equal(index_state("t_old"), "t");
