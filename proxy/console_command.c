@@ -408,13 +408,14 @@ static void normalise(struct slice text, char *out, size_t size)
 	struct sql_token t;
 	size_t len = 0;
 
-	out[0] = '\0';
 	sql_lexer_init(&l, text, dialect);
 	while ((t = sql_lexer_next(&l)).kind != SQL_TOKEN_END) {
 		struct slice word = sql_token_text(text, t);
 
-		if (t.kind == SQL_TOKEN_ERROR)
+		if (t.kind == SQL_TOKEN_ERROR) {
+			out[0] = '\0';
 			return;
+		}
 		if (sql_token_is_char(text, t, ';'))
 			break;
 		if (word.len + 1 + sizeof(cut) > size - len) {
