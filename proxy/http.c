@@ -1,7 +1,10 @@
 #include "http.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +24,29 @@
 enum {
 	MAX_HEADERS = 8192,
 	TIMEOUT_SECONDS = 15,
+	MAX_CONNECTIONS = 32, /* service.c keeps descriptors for them */
 	NONCE_BYTES = 16,
 	MISDIRECTED = 421 /* RFC 9110, 15.5.20 */
 };
 #define MAX_ANSWER ((size_t)64 << 20)
+/* How long accepting rests, and how often the log says so. */
+#define REST_MS 200u
+#define TELL_MS 10000u
 
 struct http {
-	struct evhttp *server; /* owned */
-	struct shared *shared; /* borrowed */
+	struct evhttp *server;		    /* owned */
+	struct evhttp_bound_socket *socket; /* of the server; NULL when it listens no more */
+	struct timer *rest;		    /* owned */
+	struct shared *shared;		    /* borrowed */
 	struct http_owner owner;
-	bool loopback; /* listens there alone */
+	struct bufferevent *clients[MAX_CONNECTIONS]; /* held, as evhttp holds them */
+	unsigned n_clients;
+	uint64_t told_ms; /* when the log was told of a rest */
+	bool loopback;	  /* listens there alone */
 };
+
+/* evhttp has its own argument in the callbacks of a listener. */
+static struct http *listening;
 
 /* The name of a host that can only be this machine, or an address. */
 static bool is_plain_host(const char *host)
@@ -188,7 +203,101 @@ bool http_is_wanted(const struct config *c)
 	return c->http_listen_addr[0] || c->http_listen_port != 0;
 }
 
-static bool listen_on(struct http *h, const struct config *c, struct err *e)
+static struct evconnlistener *listener_of(struct http *h)
+{
+	return evhttp_bound_socket_get_listener(h->socket);
+}
+
+static void rest(struct http *h, const char *why)
+{
+	uint64_t now = timer_now_ms();
+
+	if (h->told_ms == 0 || now - h->told_ms >= TELL_MS) {
+		h->told_ms = now;
+		log_event(LOG_LEVEL_ERROR, "http_paused", "reason=\"%s\"", why);
+	}
+	evconnlistener_disable(listener_of(h));
+	timer_start(h->rest, REST_MS);
+}
+
+/* evhttp does not say when a connection ends, but then nobody listens to it any more. */
+static bool is_over(struct bufferevent *client)
+{
+	bufferevent_event_cb heard = NULL;
+
+	bufferevent_getcb(client, NULL, NULL, &heard, NULL);
+	return !heard;
+}
+
+static void forget_those_over(struct http *h)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < h->n_clients; i++) {
+		if (is_over(h->clients[i]))
+			bufferevent_decref(h->clients[i]);
+		else
+			h->clients[n++] = h->clients[i];
+	}
+	h->n_clients = n;
+}
+
+static void on_rested(void *arg)
+{
+	struct http *h = arg;
+
+	forget_those_over(h);
+	if (h->n_clients < MAX_CONNECTIONS)
+		evconnlistener_enable(listener_of(h));
+	else
+		timer_start(h->rest, REST_MS);
+}
+
+static void on_accept_failed(struct evconnlistener *l, void *arg)
+{
+	(void)l;
+	(void)arg;
+	rest(listening, strerrordesc_np(errno));
+}
+
+/* What evhttp is to use for the connection that it has accepted. */
+static struct bufferevent *on_accepted(struct event_base *base, void *arg)
+{
+	struct bufferevent *client = bufferevent_socket_new(base, -1, 0);
+	struct http *h = arg;
+
+	forget_those_over(h);
+	if (!client || h->n_clients == MAX_CONNECTIONS)
+		return client;
+	bufferevent_incref(client);
+	h->clients[h->n_clients++] = client;
+	if (h->n_clients == MAX_CONNECTIONS)
+		rest(h, "too many connections at once");
+	return client;
+}
+
+/* `fd` is taken in any case. */
+static bool accept_on(struct http *h, struct event_base *base, int fd)
+{
+	struct evconnlistener *l = evconnlistener_new(
+		base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+
+	if (!l) {
+		close(fd);
+		return false;
+	}
+	h->socket = evhttp_bind_listener(h->server, l);
+	if (!h->socket) {
+		evconnlistener_free(l);
+		return false;
+	}
+	evconnlistener_set_error_cb(l, on_accept_failed);
+	listening = h;
+	return true;
+}
+
+static bool listen_on(
+	struct http *h, struct event_base *base, const struct config *c, struct err *e)
 {
 	const char *address = c->http_listen_addr[0] ? c->http_listen_addr : "127.0.0.1";
 	int fd = listener_socket(address, c->http_listen_port, c->so_reuseport, e);
@@ -198,14 +307,12 @@ static bool listen_on(struct http *h, const struct config *c, struct err *e)
 
 	if (fd < 0)
 		return false;
-	if (!evhttp_accept_socket_with_handle(h->server, fd)) {
-		close(fd);
-		return err_set(e, "53200", "out of memory");
-	}
-	h->loopback = is_loopback(address);
 	if (getsockname(fd, (struct sockaddr *)&where, &len) == 0)
 		getnameinfo((struct sockaddr *)&where, len, NULL, 0, port, sizeof(port),
 			NI_NUMERICSERV);
+	if (!accept_on(h, base, fd))
+		return err_set(e, "53200", "out of memory");
+	h->loopback = is_loopback(address);
 	log_event(LOG_LEVEL_INFO, "http_listening", "address=%s port=%s", address, port);
 	return true;
 }
@@ -217,6 +324,7 @@ static bool prepare(struct http *h)
 	evhttp_set_max_body_size(h->server, 0);
 	evhttp_set_timeout(h->server, TIMEOUT_SECONDS);
 	evhttp_set_gencb(h->server, on_other, h);
+	evhttp_set_bevcb(h->server, on_accepted, h);
 	return evhttp_set_cb(h->server, "/", on_page, h) == 0 &&
 	       evhttp_set_cb(h->server, "/asides", on_asides, h) == 0 &&
 	       evhttp_set_cb(h->server, "/metrics", on_metrics, h) == 0 &&
@@ -228,27 +336,40 @@ struct http *http_new(struct event_base *base, const struct config *c, struct sh
 {
 	struct http *h = calloc(1, sizeof(*h));
 
-	if (h)
+	if (h) {
 		h->server = evhttp_new(base);
-	if (!h || !h->server || !prepare(h)) {
+		h->rest = timer_new(base, on_rested, h);
+	}
+	if (!h || !h->server || !h->rest || !prepare(h)) {
 		err_set(e, "53200", "out of memory");
 		http_free(h);
 		return NULL;
 	}
 	h->shared = shared;
 	h->owner = *owner;
-	if (!listen_on(h, c, e)) {
+	if (!listen_on(h, base, c, e)) {
 		http_free(h);
 		return NULL;
 	}
 	return h;
 }
 
+void http_stop_listening(struct http *h)
+{
+	timer_stop(h->rest);
+	if (h->socket)
+		evhttp_del_accept_socket(h->server, h->socket);
+	h->socket = NULL;
+}
+
 void http_free(struct http *h)
 {
 	if (!h)
 		return;
+	http_stop_listening(h);
 	if (h->server)
 		evhttp_free(h->server);
+	forget_those_over(h);
+	timer_free(h->rest);
 	free(h);
 }

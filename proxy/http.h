@@ -33,6 +33,8 @@ bool http_is_wanted(const struct config *c);
 /* Listens as `c` says; `shared` is borrowed. NULL with `e` filled when that cannot be. */
 struct http *http_new(struct event_base *base, const struct config *c, struct shared *shared,
 	const struct http_owner *owner, struct err *e);
+/* Nobody new gets in; connections that there are go on. */
+void http_stop_listening(struct http *h);
 /* Takes NULL. */
 void http_free(struct http *h);
 

@@ -8,9 +8,9 @@
 #include "log.h"
 
 enum {
-	FOR_SESSION = 2, /* client and server */
-	FOR_ASIDE = 2,	 /* the aside and the watch connection */
-	FOR_PROCESS = 32,
+	FOR_SESSION = 2,  /* client and server */
+	FOR_ASIDE = 2,	  /* the aside and the watch connection */
+	FOR_PROCESS = 48, /* with those of http.c */
 	FOR_WORKER = 8,
 	RESERVE_MOST = 64 /* kept for asides when descriptors are short */
 };

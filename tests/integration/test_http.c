@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -240,6 +242,55 @@ static void simple_requests_are_answered_as_well(void **state)
 	assert_string_equal(body_of(answer), "");
 }
 
+static long size_of_log(const struct proxy *p)
+{
+	struct stat file;
+
+	assert_int_equal(stat(p->log, &file), 0);
+	return (long)file.st_size;
+}
+
+/* They wait before the door, and are in nobody's way. */
+static void more_connections_than_there_is_room_for_do_no_harm(void **state)
+{
+	struct rlimit few = {100, 100};
+	int fds[230], descriptors = proxy_descriptors(seen);
+
+	(void)state;
+	assert_int_equal(prlimit(seen->pid, RLIMIT_NOFILE, &few, NULL), 0);
+	for (size_t i = 0; i < LENGTH(fds); i++)
+		fds[i] = connect_http();
+	WAIT_FOR(proxy_has_logged(seen, "event=http_paused", NULL));
+	for (int i = 0; i < 10; i++)
+		db_connect(seen->port, "");
+	for (size_t i = 0; i < LENGTH(fds); i++)
+		close(fds[i]);
+	assert_non_null(strstr(get("/healthz"), "HTTP/1.1 200 OK"));
+	db_close_all();
+	WAIT_FOR(proxy_descriptors(seen) <= descriptors);
+	assert_string_equal(db_login_error(seen->port, ""), "");
+	assert_in_range(proxy_count_logged(seen, "event=http_paused"), 1, 3);
+	assert_in_range(size_of_log(seen), 0, 16384);
+}
+
+/* The descriptors have gone elsewhere. */
+static void without_descriptors_http_rests(void **state)
+{
+	struct rlimit none = {0, 0}, before;
+	int fd;
+
+	(void)state;
+	assert_int_equal(prlimit(seen->pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none.rlim_max = before.rlim_max;
+	assert_int_equal(prlimit(seen->pid, RLIMIT_NOFILE, &none, NULL), 0);
+	fd = connect_http();
+	WAIT_FOR(proxy_has_logged(seen, "event=http_paused", "open files"));
+	assert_int_equal(prlimit(seen->pid, RLIMIT_NOFILE, &before, NULL), 0);
+	assert_non_null(strstr(get("/healthz"), "HTTP/1.1 200 OK"));
+	close(fd);
+	assert_in_range(size_of_log(seen), 0, 16384);
+}
+
 static void requests_that_make_no_sense_are_refused(void **state)
 {
 	char *large = malloc(300000);
@@ -392,6 +443,8 @@ int main(void)
 		CASE(health_ends_with_sigterm),
 		CASE(a_web_page_elsewhere_cannot_have_it_read),
 		CASE(simple_requests_are_answered_as_well),
+		CASE(more_connections_than_there_is_room_for_do_no_harm),
+		CASE(without_descriptors_http_rests),
 		CASE(requests_that_make_no_sense_are_refused),
 		CASE(the_json_is_well_formed_whatever_a_statement_holds),
 		CASE(the_page_shows_a_build_move_and_end),

@@ -12,8 +12,8 @@ my %only_in = (
 	qr{libpq-fe\.h|libpq/|postgres_ext\.h} => [qw(proxy/pq.c)],
 	qr{openssl/} => [qw(proxy/conn.c proxy/tls.c protocol/scram.c)],
 	qr{stringprep|idna|punycode} => [qw(protocol/saslprep.c)],
-	qr{event2/(?:http|buffer)} => [qw(proxy/http.c)],
-	qr{event2/(?!http|buffer)} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer indexes)],
+	qr{event2/(?:http|buffer|listener)} => [qw(proxy/http.c)],
+	qr{event2/(?!http|buffer|listener)} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer indexes)],
 	qr{systemd/} => [qw(proxy/service.c)],
 	qr{pg_query} => [],
 );
