@@ -276,6 +276,9 @@ static void on_handshakes_over(void *arg)
 	struct worker_message m = {.kind = WORKER_STOP, .grace_ms = s->grace_ms};
 
 	stop_listening(s);
+	/* Whoever asks is to hear of the successor, if there may be one, and of us otherwise. */
+	if (s->http && server_config(s)->so_reuseport)
+		http_stop_listening(s->http);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_post(s->workers[i], &m);
 }

@@ -210,6 +210,41 @@ static void health_ends_with_sigterm(void **state)
 	assert_int_equal(proxy_wait(seen), 0);
 }
 
+static struct proxy *start_sharing(const char *http_port_number)
+{
+	return proxy_start(fixture_url(""), "--so-reuseport", "on", "--http-listen-addr",
+		"127.0.0.1", "--http-listen-port", http_port_number, NULL);
+}
+
+static bool is_always_well(void)
+{
+	for (int i = 0; i < 50; i++)
+		if (!strstr(get("/healthz"), "HTTP/1.1 200 OK"))
+			return false;
+	return true;
+}
+
+static void a_successor_is_not_taken_for_the_one_that_ends(void **state)
+{
+	struct proxy *old = start_sharing("0"), *new;
+	PGconn *conn = db_connect(old->port, "");
+	char text[16];
+
+	(void)state;
+	WAIT_FOR((port = http_port(old)) > 0);
+	snprintf(text, sizeof(text), "%d", port);
+	new = start_sharing(text);
+	WAIT_FOR(http_port(new) == port);
+	db_do(conn, "BEGIN");
+	kill(old->pid, SIGTERM);
+	WAIT_FOR_MS(3000, is_always_well());
+	assert_true(proxy_is_alive(old));
+	db_do(conn, "COMMIT");
+	db_close(conn);
+	assert_int_equal(proxy_wait(old), 0);
+	assert_true(is_always_well());
+}
+
 static void a_web_page_elsewhere_cannot_have_it_read(void **state)
 {
 	static const char *const hosts[] = {
@@ -441,6 +476,7 @@ int main(void)
 		CASE(metrics_are_what_prometheus_reads),
 		CASE(bytes_are_those_that_the_session_has_sent_and_got),
 		CASE(health_ends_with_sigterm),
+		CASE(a_successor_is_not_taken_for_the_one_that_ends),
 		CASE(a_web_page_elsewhere_cannot_have_it_read),
 		CASE(simple_requests_are_answered_as_well),
 		CASE(more_connections_than_there_is_room_for_do_no_harm),
