@@ -404,6 +404,9 @@ void relay_update_reading(struct session *s)
 {
 	bool client_waits;
 
+	/* What the client says in a log-in is short, and read as it comes. */
+	if (s->state == SESSION_LOGIN)
+		conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
 	if (s->state != SESSION_RELAY)
 		return;
 	count_held(s);
@@ -513,6 +516,8 @@ void relay_read_server(struct session *s)
 		begin_relay(s);
 	else if (s->state == SESSION_RELAY)
 		after_walk(s);
+	else
+		relay_update_reading(s);
 }
 
 void relay_send_server(struct session *s, const struct bytes *messages)

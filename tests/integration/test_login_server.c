@@ -2,6 +2,8 @@
  * Log-in (auth = password) with a server that is none: what it may say in the middle of SCRAM, MD5
  * and after, and that it learns nothing that it should not.
  */
+#include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -313,6 +316,33 @@ static void the_last_words_of_the_server_reach_the_client(void **state)
 	end(&t);
 }
 
+/* The client does not read, so neither is the server's talk read to its end. */
+static void a_server_that_talks_on_is_not_listened_to_for_ever(void **state)
+{
+	static const size_t most = 64u << 20;
+	static uint8_t notice[16384] = {'N', 0, 0, 0x3f, 0xff, 'M'};
+	struct talk t;
+	struct pollfd room;
+	size_t sent = 0;
+
+	(void)state;
+	begin(&t);
+	memset(notice + 6, 'x', sizeof(notice) - 8);
+	room = (struct pollfd){.fd = t.server->fd, .events = POLLOUT};
+	while (sent < most && poll(&room, 1, 500) > 0) {
+		/* From where the last one was cut. */
+		size_t at = sent % sizeof(notice);
+		ssize_t n = send(t.server->fd, notice + at, sizeof(notice) - at,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			break;
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	assert_in_range(sent, sizeof(notice), most - 1);
+	end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +353,7 @@ int main(void)
 		TEST(a_server_cannot_ask_for_something_weaker_afterwards),
 		TEST(md5_says_nothing_but_the_hash),
 		TEST(the_last_words_of_the_server_reach_the_client),
+		TEST(a_server_that_talks_on_is_not_listened_to_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
