@@ -19,6 +19,7 @@
 /* What a byte below 0x80 is worth in a client_encoding. */
 enum sql_encoding {
 	SQL_ENCODING_UTF8,	   /* it is ASCII, and the rest is UTF-8 */
+	SQL_ENCODING_SINGLE_BYTE,  /* it is ASCII, and each of the rest a character: LATIN1, .. */
 	SQL_ENCODING_ASCII_SAFE,   /* it is ASCII, the rest is something else */
 	SQL_ENCODING_ASCII_UNSAFE, /* it may be half a character: SJIS, BIG5, GBK, UHC, .. */
 };

@@ -94,19 +94,26 @@ static size_t find_byte(const struct sql_lexer *l, size_t at, char c)
 	return found ? (size_t)(found - l->text.data) : l->text.len;
 }
 
+static bool begins_with_one(struct slice name, const char *const *starts)
+{
+	for (; *starts; starts++)
+		if (name.len >= strlen(*starts) && memcmp(name.data, *starts, strlen(*starts)) == 0)
+			return true;
+	return false;
+}
+
+/* With SQL_ASCII the server takes the bytes as they are, in an encoding of its own. */
 enum sql_encoding sql_encoding_of(struct slice client_encoding)
 {
-	static const char *const safe[] = {
-		"SQL_ASCII", "EUC_", "LATIN", "ISO_8859_", "WIN", "KOI8", "MULE_INTERNAL"};
+	static const char *const single[] = {"LATIN", "ISO_8859_", "WIN", "KOI8", NULL};
+	static const char *const safe[] = {"SQL_ASCII", "EUC_", "MULE_INTERNAL", NULL};
 
 	if (slice_is(client_encoding, "UTF8"))
 		return SQL_ENCODING_UTF8;
-	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++) {
-		size_t len = strlen(safe[i]);
-
-		if (client_encoding.len >= len && memcmp(client_encoding.data, safe[i], len) == 0)
-			return SQL_ENCODING_ASCII_SAFE;
-	}
+	if (begins_with_one(client_encoding, single))
+		return SQL_ENCODING_SINGLE_BYTE;
+	if (begins_with_one(client_encoding, safe))
+		return SQL_ENCODING_ASCII_SAFE;
 	return SQL_ENCODING_ASCII_UNSAFE;
 }
 

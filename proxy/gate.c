@@ -155,6 +155,7 @@ static void close_gate(struct session *s, bool extended)
 	struct gate *g = s->gate;
 
 	g->extended = extended;
+	g->single_byte = s->dialect.encoding == SQL_ENCODING_SINGLE_BYTE;
 	g->lone = true;
 	g->own_block = g->block_open = g->commit_first = false;
 	g->failed_before = g->failed = g->portal_lost = g->cut = false;

@@ -149,7 +149,8 @@ static void rehearsed(struct session *s)
 	struct gate *g = s->gate;
 	struct bytes error;
 	unsigned long offset =
-		g->lone ? gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset)) : 0;
+		g->lone ? gate_characters(g, slice_of(bytes_view(&g->text).data, g->unit.offset))
+			: 0;
 
 	if (g->rehearsal != REHEARSAL_FAILED) {
 		accepted(s);

@@ -52,8 +52,8 @@ static void keep_error(struct gate *g)
 	struct slice body = bytes_view(&g->inquiry.error), position;
 	struct slice name = g->rehearsed->aside.table;
 	const uint8_t *text = g->rehearsed->text.data;
-	unsigned long table = gate_characters(slice_of(text, (size_t)(name.data - text)));
-	unsigned long longer = strlen("pg_temp.") + gate_characters(slice_str(g->found.name));
+	unsigned long table = gate_characters(g, slice_of(text, (size_t)(name.data - text)));
+	unsigned long longer = strlen("pg_temp.") + gate_characters(g, slice_str(g->found.name));
 	char number[16];
 	unsigned long at;
 
@@ -65,7 +65,7 @@ static void keep_error(struct gate *g)
 	snprintf(number, sizeof(number), "%.*s", (int)position.len, (const char *)position.data);
 	at = strtoul(number, NULL, 10);
 	if (at > table + longer)
-		at = at - longer + gate_characters(name);
+		at = at - longer + gate_characters(g, name);
 	error_put_moved(&g->error, body, at);
 }
 

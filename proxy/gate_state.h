@@ -65,6 +65,7 @@ struct gate {
 	struct bytes text;     /* owned: the SQL text */
 	struct statement_iterator pieces; /* of a Query: what comes after the unit */
 	bool lone;			  /* one statement only: the text goes as a whole */
+	bool single_byte;		  /* each byte of the text is a character */
 	bool own_block;	     /* several statements outside of a transaction: we make it one */
 	bool block_open;     /* our BEGIN was sent, our COMMIT not */
 	bool commit_first;   /* it is being ended for the unit, which runs behind it */
@@ -146,7 +147,7 @@ void gate_send_native(struct session *s);
  */
 struct slice gate_unit_text(const struct gate *g);
 unsigned long gate_unit_offset(const struct gate *g);
-unsigned long gate_characters(struct slice text);
+unsigned long gate_characters(const struct gate *g, struct slice text);
 
 /* gate_run.c: opens the connections that the unit will most likely need, if it is known where. */
 void gate_open_ahead(struct session *s);

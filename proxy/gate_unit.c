@@ -21,10 +21,12 @@ struct slice gate_unit_text(const struct gate *g)
 }
 
 /* As error positions count them: bytes that continue a UTF-8 character are none. */
-unsigned long gate_characters(struct slice text)
+unsigned long gate_characters(const struct gate *g, struct slice text)
 {
 	unsigned long n = 0;
 
+	if (g->single_byte)
+		return text.len;
 	for (size_t i = 0; i < text.len; i++)
 		n += (text.data[i] & 0xc0) != 0x80;
 	return n;
@@ -32,7 +34,8 @@ unsigned long gate_characters(struct slice text)
 
 unsigned long gate_unit_offset(const struct gate *g)
 {
-	return g->lone ? 0 : gate_characters(slice_of(bytes_view(&g->text).data, g->unit.offset));
+	return g->lone ? 0
+		       : gate_characters(g, slice_of(bytes_view(&g->text).data, g->unit.offset));
 }
 
 static void finish(struct session *s)

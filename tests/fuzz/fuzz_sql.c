@@ -161,7 +161,7 @@ static void check_search(struct slice text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const enum sql_encoding encodings[] = {SQL_ENCODING_UTF8, SQL_ENCODING_ASCII_SAFE,
+	static const enum sql_encoding encodings[] = {SQL_ENCODING_UTF8, SQL_ENCODING_SINGLE_BYTE,
 		SQL_ENCODING_ASCII_UNSAFE, SQL_ENCODING_UTF8};
 	struct sql_dialect dialect = {.encoding = SQL_ENCODING_UTF8};
 	struct slice text;

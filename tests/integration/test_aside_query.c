@@ -351,6 +351,44 @@ static void a_query_that_sets_how_it_is_read_is_left_to_postgres(void **state)
 	}
 }
 
+/* Whatever bytes a character has for the client. */
+static void an_error_position_counts_characters(void **state)
+{
+	static const struct {
+		const char *encoding, *sign;
+	} cases[] = {{"UTF8", "\xc2\xa7"}, {"LATIN1", "\xa7"}, {"WIN1252", "\xa7"}};
+	static const struct {
+		const char *before, *behind;
+	} texts[] = {
+		{"SELECT '", "'; CREATE INDEX CONCURRENTLY i ON t (id); SELECT nope"},
+		{"BEGIN; LOCK t; /* ", " */ CREATE INDEX CONCURRENTLY i ON t ((id + nope))"},
+		{"BEGIN; LOCK t; CREATE INDEX CONCURRENTLY \"", "\" ON t ((id + nope))"},
+	};
+
+	(void)state;
+	fresh_table();
+	for (size_t i = 0; i < LENGTH(cases) * LENGTH(texts); i++) {
+		const char *before = texts[i % LENGTH(texts)].before;
+		const char *behind = texts[i % LENGTH(texts)].behind;
+		PGconn *conn = db_connect(proxy->port, "");
+		char text[256];
+		PGresult *r;
+		long at;
+
+		tell("DROP INDEX IF EXISTS i");
+		at = (long)(strlen(before) + 1 + (size_t)(strstr(behind, "nope") - behind)) + 1;
+		PQsetClientEncoding(conn, cases[i / LENGTH(texts)].encoding);
+		snprintf(text, sizeof(text), "%s%s%s", before, cases[i / LENGTH(texts)].sign,
+			behind);
+		r = db_query(conn, text);
+		assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "42703");
+		assert_int_equal(
+			strtol(db_error_field(r, PG_DIAG_STATEMENT_POSITION), NULL, 10), at);
+		PQclear(r);
+		db_close(conn);
+	}
+}
+
 /* PostgreSQL would have refused the text, so what it leaves is our doing. */
 static void what_fails_outside_of_a_transaction_leaves_nothing(void **state)
 {
@@ -401,6 +439,7 @@ int main(void)
 		TEST(a_query_with_transaction_control_keeps_its_own),
 		TEST(a_pipeline_outside_of_a_transaction_is_cut),
 		TEST(what_is_in_the_way_is_committed_first),
+		TEST(an_error_position_counts_characters),
 		TEST(a_query_that_also_takes_copy_data_is_left_to_postgres),
 		TEST(a_query_that_sets_how_it_is_read_is_left_to_postgres),
 		TEST(a_syntax_error_anywhere_means_that_nothing_runs),
