@@ -228,6 +228,18 @@ static void if_exists_does_not_skip_what_is_owed(void **state)
 	}
 }
 
+/* An escape becomes a letter of the server's encoding, which is not the client's here. */
+static void a_name_that_cannot_be_read_may_be_owed(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "client_encoding=LATIN1");
+
+	(void)state;
+	db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	db_do(conn, "CREATE INDEX CONCURRENTLY \"\xe9\" ON t (id)");
+	db_fail(conn, "0A000", "DROP INDEX IF EXISTS U&\"\\00e9\"");
+	db_do(conn, "ROLLBACK");
+}
+
 /* What is owed may find an index of its name at COMMIT, or put one in its place. */
 static void what_is_there_already_is_dropped_too(void **state)
 {
@@ -378,6 +390,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(the_index_of_another_schema_is_another_one),
 		CASE(if_exists_does_not_skip_what_is_owed),
+		CASE(a_name_that_cannot_be_read_may_be_owed),
 		CASE(what_is_there_already_is_dropped_too),
 		CASE(a_plain_index_does_not_rely_on_one_that_goes),
 		CASE(a_column_that_was_renamed_rolls_back),
