@@ -218,6 +218,38 @@ static void resolved(struct session *s)
 	gate_place(s);
 }
 
+static bool has_high_byte(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] >= 0x80)
+			return true;
+	return false;
+}
+
+/*
+ * A name is cut to its length in the server's encoding. In another one of the client's it cannot be
+ * told how long that is: a character has up to three bytes for one.
+ */
+static bool may_be_cut_elsewhere(const struct session *s, struct slice name)
+{
+	struct slice settings = bytes_view(&s->gate->settings), client, server;
+	size_t most = 0;
+
+	for (size_t i = 0; i < name.len; i++)
+		most += name.data[i] >= 0x80 && s->dialect.encoding != SQL_ENCODING_UTF8 ? 3 : 1;
+	return most > SQL_NAME_MAX && has_high_byte(name) &&
+	       aside_setting(settings, "client_encoding", &client) &&
+	       aside_setting(settings, "server_encoding", &server) && !slice_equal(client, server);
+}
+
+static bool is_readable(const struct session *s, struct bytes *path, struct bytes *name)
+{
+	const struct statement *st = &s->gate->unit;
+
+	return aside_lookup_parameters(st, s->dialect, path, name) &&
+	       !(st->kind == STATEMENT_CREATE_INDEX && may_be_cut_elsewhere(s, st->aside.index));
+}
+
 static void resolve(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -230,7 +262,7 @@ static void resolve(struct session *s)
 	g->found = (struct gate_lookup){0};
 	bytes_init(&path, 4096);
 	bytes_init(&name, 4096);
-	if (aside_lookup_parameters(&g->unit, s->dialect, &path, &name)) {
+	if (is_readable(s, &path, &name)) {
 		values[0] = (const char *)bytes_view(&path).data;
 		values[1] = (const char *)bytes_view(&name).data;
 		questions[1] = (struct question){

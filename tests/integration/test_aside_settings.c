@@ -139,6 +139,50 @@ static void the_clients_encoding_is_understood(void **state)
 	db_do(conn, "ROLLBACK");
 }
 
+/* So many letters e with an accent. */
+static const char *accents(const char *one, unsigned n)
+{
+	static char text[256];
+	size_t len = strlen(one);
+
+	for (unsigned i = 0; i < n; i++)
+		memcpy(text + i * len, one, len);
+	text[n * len] = '\0';
+	return text;
+}
+
+static void make_index_named(PGconn *conn, const char *name, const char *outcome)
+{
+	db_do(conn, "BEGIN; CREATE TABLE IF NOT EXISTS journal (v text)");
+	db_send(conn, "CREATE INDEX CONCURRENTLY \"%s\" ON t (v)", name);
+	assert_string_equal(db_outcome(conn), outcome);
+	db_do(conn, "COMMIT");
+}
+
+/* It is cut to 63 bytes in the server's encoding, which only the server can do. */
+static void a_name_that_is_cut_in_another_encoding_is_left_to_postgres(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "client_encoding=LATIN1");
+
+	(void)state;
+	make_index_named(conn, accents("\xe9", 40), "25001");
+	make_index_named(conn, accents("\xe9", 20), "00000");
+	db_do(conn, "SET client_encoding = 'UTF8'");
+	make_index_named(conn, accents("\xc3\xa9", 40), "00000");
+	assert_string_equal(
+		ask("SELECT string_agg(length(relname)::text, ' ' ORDER BY relname) FROM pg_class "
+		    "WHERE relkind = 'i' AND relname LIKE '\xc3\xa9%%'"),
+		"20 31");
+	db_close(conn);
+	tell("CREATE DATABASE latin OWNER app ENCODING LATIN1 TEMPLATE template0");
+	conn = db_connect(proxy->port, "dbname=latin client_encoding=UTF8");
+	db_do(conn, "CREATE TABLE t (v text)");
+	make_index_named(conn, accents("\xc3\xa9", 40), "25001");
+	make_index_named(conn, accents("\xc3\xa9", 20), "00000");
+	db_close(conn);
+	tell("DROP DATABASE latin WITH (FORCE)");
+}
+
 static void how_literals_are_read_is_the_same(void **state)
 {
 	PGconn *conn = db_connect(proxy->port, "");
@@ -380,6 +424,7 @@ int main(void)
 		CASE(settings_of_the_role_are_no_obstacle),
 		CASE(the_role_is_the_one_in_force),
 		CASE(the_clients_encoding_is_understood),
+		CASE(a_name_that_is_cut_in_another_encoding_is_left_to_postgres),
 		CASE(how_literals_are_read_is_the_same),
 		CASE(what_only_concerns_transactions_is_not_taken_along),
 		CASE(the_aside_bears_the_clients_name),
