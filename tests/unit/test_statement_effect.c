@@ -280,6 +280,39 @@ static void names_are_found_as_postgresql_reads_them(void **state)
 	assert_false(statement_mentions(text, dialect, &name));
 }
 
+static void what_changes_how_texts_are_read_is_found(void **state)
+{
+	static const struct {
+		const char *text;
+		bool changes;
+	} cases[] = {
+		{"SET client_encoding TO latin1; SELECT '\xc3\xa9'", true},
+		{"SET SESSION NAMES 'latin1'; SELECT 1; SELECT '\xc3\xa9'", true},
+		{"SELECT set_config('Client_Encoding', 'latin1', true); SELECT '\xc3\xa9'", true},
+		{"BEGIN; SET LOCAL standard_conforming_strings = 0; SELECT '\\'; COMMIT", true},
+		{"RESET ALL; SELECT '\\'", true},
+		{"RESET ALL; SELECT '\xc3\xa9'", true},
+		{"SELECT '\xc3\xa9\\'; SET client_encoding = latin1", false},
+		{"SET client_encoding = latin1; SELECT '\\'", false},
+		{"SET backslash_quote = off; SELECT '\xc3\xa9'", false},
+		{"SET NAMES 'UTF8'; SELECT '\xc3\xa9'", false},
+		{"SET client_encoding TO UTF8; SET standard_conforming_strings = on; SELECT '\\'",
+			false},
+		{"SELECT names /* client_encoding */ FROM t; SELECT '\xc3\xa9'", false},
+		{"RESET", false},
+		{"", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		struct slice text = exact_copy(slice_str(cases[i].text));
+
+		if (statement_rereads(text, dialect) != cases[i].changes)
+			fail_msg("%s", cases[i].text);
+		exact_free(text);
+	}
+}
+
 /* More tables than are kept are not forgotten. */
 static void too_many_tables_are_said_to_be_more(void **state)
 {
@@ -308,6 +341,7 @@ int main(void)
 		cmocka_unit_test(settings_of_the_transaction_are_seen),
 		cmocka_unit_test(what_would_be_executed_from_a_string_is_noticed),
 		cmocka_unit_test(names_are_found_as_postgresql_reads_them),
+		cmocka_unit_test(what_changes_how_texts_are_read_is_found),
 		cmocka_unit_test(too_many_tables_are_said_to_be_more),
 	};
 

@@ -1,0 +1,3 @@
+UPDATE users SET name = 'x';
+CREATE INDEX CONCURRENTLY i1 ON users (email);
+ALTER INDEX IF EXISTS i1 RENAME TO i2;
