@@ -23,7 +23,7 @@ static const struct {
 	const char *name;
 	unsigned next; /* states that may follow */
 } states[] = {
-	[GATE_OPEN] = {"open", TO(GATE_ANSWERS) | TO(GATE_ASKING)},
+	[GATE_OPEN] = {"open", TO(GATE_ANSWERS) | TO(GATE_ASKING) | TO(GATE_SETTLING)},
 	[GATE_ANSWERS] = {"answers", NEXT_UNIT | TO(GATE_SYNC)},
 	[GATE_SYNC] = {"sync", NEXT_UNIT},
 	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_SETTLING)},

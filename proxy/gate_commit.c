@@ -474,8 +474,28 @@ void gate_settle_behind(struct session *s, bool committed)
 }
 
 /*
+ * COMMIT's tag is with the client, but its ReadyForQuery can wait for what is owed, unless more
+ * answers follow. False: it cannot.
+ */
+static bool settle_in_place(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (!s->ledger.owed || !g->target.user || s->dialogue.status != 'I' ||
+		!dialogue_is_idle(&s->dialogue))
+		return false;
+	/* Like a Query of which nothing is left but its end. */
+	g->extended = g->own_block = g->block_open = g->hold_complete = false;
+	g->failed = true;
+	if (!start_settlement(s))
+		return false;
+	committed(s);
+	return true;
+}
+
+/*
  * The transaction has ended in a way that was not seen coming: by a text that could not be read.
- * Its answer is on its way already, so what is owed runs behind it. A ROLLBACK may be one to a
+ * If its answer is on its way already, what is owed runs behind it. A ROLLBACK may be one to a
  * savepoint: beside a COMMIT it is not known what became of the transaction.
  */
 static void transaction_ended(struct session *s)
@@ -493,7 +513,8 @@ static void transaction_ended(struct session *s)
 		ledger_release(&s->ledger);
 		return;
 	}
-	gate_settle_behind(s, g->commit_seen);
+	if (!g->commit_seen || !settle_in_place(s))
+		gate_settle_behind(s, g->commit_seen);
 }
 
 void gate_ready(struct session *s, char status)

@@ -223,13 +223,13 @@ static bool next_request(struct settlement *st, struct aside_request *request)
 
 static void failed_to_prepare(struct settlement *st, struct slice error)
 {
-	if (st->owner) {
-		st->events.ready(st->owner, error);
-	} else if (st->committed_early) {
+	if (st->committed_early) {
 		set_error(st, error);
 		log_lists(st, LOG_LEVEL_ERROR, "owed_and_failed");
 		enter(st, SETTLE_UNDOING);
 		end(st);
+	} else if (st->owner) {
+		st->events.ready(st->owner, error);
 	}
 }
 

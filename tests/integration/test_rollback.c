@@ -431,6 +431,24 @@ static void savepoints_that_are_not_read_end_in_a_refusal(void **state)
 	assert_string_equal(index_state("ix"), "t");
 }
 
+/* The client hears of the end when what is owed has run, and of its failure. */
+static void a_commit_that_is_not_read_is_answered_when_all_is_done(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "client_encoding=SJIS");
+
+	(void)state;
+	db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON other (id)");
+	db_do(conn, "COMMIT /* \x8c\xb3 */");
+	assert_string_equal(index_state("ix"), "t");
+	db_do(conn, "DROP INDEX ix; BEGIN; INSERT INTO other VALUES (1)");
+	db_do(conn, "CREATE UNIQUE INDEX CONCURRENTLY ix ON other (id)");
+	db_fail(conn, "23505", "COMMIT /* \x8c\xb3 */");
+	assert_int_equal(db_status(conn), 'I');
+	assert_true(is_gone("ix"));
+	assert_string_equal(db_text(conn, "SELECT count(*) FROM other"), "2");
+}
+
 /* A block of ours that is being committed when its client goes may commit all the same. */
 static void a_block_whose_client_is_lost_during_commit_is_found_out(void **state)
 {
@@ -626,6 +644,7 @@ int main(void)
 		CASE(undo_drops_no_other_index_of_the_name),
 		CASE(a_text_that_is_not_read_ends_the_transaction),
 		CASE(savepoints_that_are_not_read_end_in_a_refusal),
+		CASE(a_commit_that_is_not_read_is_answered_when_all_is_done),
 		CASE(a_block_whose_client_is_lost_during_commit_is_found_out),
 		CASE(a_lost_client_is_a_rollback),
 		CASE(a_client_lost_during_the_build_leaves_nothing),
