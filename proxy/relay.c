@@ -58,7 +58,8 @@ static bool is_oversized(const struct frame *f)
 static void count_held(struct session *s)
 {
 	atomic_size_t *all = &s->worker->shared->held;
-	size_t now = s->up.held.cap + conn_unsent(s->server) + ledger_size(&s->ledger);
+	size_t now = s->up.held.cap + conn_unsent(s->server) +
+		     (s->ledger.owed ? ledger_size(&s->ledger) : 0);
 
 	if (now <= HELD_UNCOUNTED)
 		now = 0;
@@ -404,11 +405,12 @@ void relay_update_reading(struct session *s)
 {
 	bool client_waits;
 
-	/* What the client says in a log-in is short, and read as it comes. */
-	if (s->state == SESSION_LOGIN)
-		conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
-	if (s->state != SESSION_RELAY)
+	if (s->state != SESSION_RELAY) {
+		/* What the client says in a log-in is short, and read as it comes. */
+		if (s->state == SESSION_LOGIN)
+			conn_want_read(s->server, conn_unsent(s->client) <= CONN_HIGH_WATER);
 		return;
+	}
 	count_held(s);
 	client_waits = s->up.waiting && bytes_length(&s->up.held) > HOLD_MAX;
 	conn_want_read(s->client,
