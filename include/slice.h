@@ -38,4 +38,13 @@ static inline bool slice_is(struct slice a, const char *s)
 	return slice_equal(a, slice_str(s));
 }
 
+/* No byte of it is 0x80 or above. */
+static inline bool slice_is_ascii(struct slice a)
+{
+	for (size_t i = 0; i < a.len; i++)
+		if (a.data[i] >= 0x80)
+			return false;
+	return true;
+}
+
 #endif

@@ -2,6 +2,7 @@
  * effect_data.c - the effects of statements about rows, and of SET.
  */
 #include "effect_reader.h"
+#include "statement_kinds.h"
 
 /* UPDATE as a statement: not FOR UPDATE, FOR NO KEY UPDATE, DO UPDATE. */
 static bool at_update(const struct reader *r, const char *before)

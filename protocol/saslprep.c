@@ -6,14 +6,6 @@
 
 #define STEPS 32 /* more than the profile has */
 
-static bool is_ascii(struct slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (text.data[i] > 0x7f)
-			return false;
-	return true;
-}
-
 /* PostgreSQL looks for what is prohibited before it normalises, and not behind that, as the profile
  * has it. */
 static void put_normalisation_last(Stringprep_profile *out, size_t room)
@@ -65,7 +57,7 @@ static char *prepare(struct slice password)
 
 void saslprep_put(struct bytes *out, struct slice password)
 {
-	char *prepared = is_ascii(password) ? NULL : prepare(password);
+	char *prepared = slice_is_ascii(password) ? NULL : prepare(password);
 
 	/* One of soft hyphens alone would become empty. */
 	if (prepared && *prepared)

@@ -117,22 +117,13 @@ enum sql_encoding sql_encoding_of(struct slice client_encoding)
 	return SQL_ENCODING_ASCII_UNSAFE;
 }
 
-static bool has_high_byte(struct slice text)
-{
-	uint8_t all = 0;
-
-	for (size_t i = 0; i < text.len; i++)
-		all |= text.data[i];
-	return (all & 0x80) != 0;
-}
-
 void sql_lexer_init(struct sql_lexer *l, struct slice text, struct sql_dialect dialect)
 {
 	bool readable = text.len == 0 || !memchr(text.data, 0, text.len);
 
 	/* A second byte that looks like a quote could only be told from one by knowing the
 	 * encoding; such texts are too rare to be worth a mistake. */
-	if (dialect.encoding == SQL_ENCODING_ASCII_UNSAFE && has_high_byte(text))
+	if (dialect.encoding == SQL_ENCODING_ASCII_UNSAFE && !slice_is_ascii(text))
 		readable = false;
 	*l = (struct sql_lexer){.text = text, .dialect = dialect, .failed = !readable};
 }

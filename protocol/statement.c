@@ -1,6 +1,6 @@
 #include "statement.h"
 
-#include "statement_reader.h"
+#include "statement_kinds.h"
 
 /* How much of the beginning of a statement was seen that decides what its semicolons mean. */
 enum head {

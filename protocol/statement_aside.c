@@ -1,4 +1,4 @@
-#include "statement_reader.h"
+#include "statement_kinds.h"
 
 #include "sql_name.h"
 

@@ -1,4 +1,4 @@
-#include "statement_reader.h"
+#include "statement_kinds.h"
 
 static void accept_transaction(struct reader *r)
 {

@@ -427,14 +427,6 @@ static void read_rereading(
 	out->backslashes = out->backslashes || now.backslashes;
 }
 
-static bool is_ascii(struct slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (text.data[i] >= 0x80)
-			return false;
-	return true;
-}
-
 bool statement_rereads(struct slice text, struct sql_dialect dialect)
 {
 	struct statement_iterator it;
@@ -443,7 +435,7 @@ bool statement_rereads(struct slice text, struct sql_dialect dialect)
 
 	statement_iterator_init(&it, text, dialect);
 	while (statement_next(&it, &st)) {
-		if (changed.encoding && !is_ascii(st.text))
+		if (changed.encoding && !slice_is_ascii(st.text))
 			return true;
 		if (changed.backslashes && memchr(st.text.data, '\\', st.text.len))
 			return true;

@@ -374,14 +374,19 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
+/* Its connections are as good as new ones. */
+static bool is_sound(const struct aside *a)
+{
+	return !a->cancelled && pq_is_connected(a->aside) && pq_is_connected(a->watch);
+}
+
 /* True: both wait for another statement of the session. */
 static bool keep(struct aside *a)
 {
 	unsigned ms = a->target.snapshot->config.aside_idle_timeout_ms;
 
 	/* Only an answer that nobody minds may still be on its way. */
-	if (ms == 0 || a->cancelled || a->cancelling || a->job.obstacle_asked ||
-		!pq_is_connected(a->aside) || !pq_is_connected(a->watch))
+	if (ms == 0 || a->cancelling || a->job.obstacle_asked || !is_sound(a))
 		return false;
 	aside_enter(a, ASIDE_KEPT);
 	timer_start(a->limit_timer, ms);
@@ -486,13 +491,6 @@ bool aside_start(struct aside *a, int server_pid, const struct aside_request *re
 	return true;
 }
 
-/* Its connections are as good as new ones. */
-static bool is_sound(const struct aside *a)
-{
-	return a->state == ASIDE_TOLD && !a->cancelled && pq_is_connected(a->aside) &&
-	       pq_is_connected(a->watch);
-}
-
 void aside_keep(struct aside *a)
 {
 	if (a->state != ASIDE_TOLD || !keep(a))
@@ -515,7 +513,7 @@ void aside_forget(struct worker *w, uint64_t session)
 
 bool aside_next(struct aside *a, const struct aside_request *request)
 {
-	if (!is_sound(a))
+	if (a->state != ASIDE_TOLD || !is_sound(a))
 		return false;
 	release_job(a);
 	a->again = take_request(a, request);

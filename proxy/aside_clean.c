@@ -413,8 +413,7 @@ static void on_waited(void *owner, const struct pq_result *r)
 		list(owner);
 }
 
-/* A lock, or a cancel that was meant for the statement and came too late. */
-static bool is_worth_waiting(const struct pq_result *r)
+bool aside_was_cut_short(const struct pq_result *r)
 {
 	return strcmp(r->sqlstate, "40P01") == 0 || strcmp(r->sqlstate, "55P03") == 0 ||
 	       strcmp(r->sqlstate, "57014") == 0;
@@ -438,7 +437,7 @@ static void on_listed(void *owner, const struct pq_result *r)
 
 	if (r->lost) {
 		aside_clean_up_elsewhere(a);
-	} else if (!r->ok && is_worth_waiting(r)) {
+	} else if (!r->ok && aside_was_cut_short(r)) {
 		wait_and_list(a);
 	} else if (!r->ok) {
 		list_again(a, r);
@@ -470,7 +469,7 @@ static void on_dropped(void *owner, const struct pq_result *r)
 		aside_drop_later(a);
 		a->job.n_leftovers--;
 		drop_next(a);
-	} else if (!r->ok && is_worth_waiting(r)) {
+	} else if (!r->ok && aside_was_cut_short(r)) {
 		wait_and_list(a);
 	} else if (!r->ok) {
 		name_leftovers(a);
@@ -500,7 +499,7 @@ static void on_timeouts_off(void *owner, const struct pq_result *r)
 {
 	if (r->lost)
 		aside_clean_up_elsewhere(owner);
-	else if (is_worth_waiting(r))
+	else if (aside_was_cut_short(r))
 		aside_clean_up_on(owner);
 	else
 		list(owner);

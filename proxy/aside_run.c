@@ -44,14 +44,6 @@ static bool has_leftover(const struct aside *a)
 
 static void repair_next(struct aside *a);
 
-/* It has lost its name, and the session's own timeout has ended the rest. */
-static bool was_cut_short(const struct aside *a, const struct pq_result *r)
-{
-	return a->drop.renamed &&
-	       (strcmp(r->sqlstate, "55P03") == 0 || strcmp(r->sqlstate, "57014") == 0 ||
-		       strcmp(r->sqlstate, "40P01") == 0);
-}
-
 /*
  * Dropping waits for everybody who has used the table, building does not: when it waits for the
  * client's own transaction, the index has lost its name already, and goes at the transaction's end.
@@ -71,7 +63,8 @@ static void on_repaired(void *owner, const struct pq_result *r)
 		a->drop.index, r->ok ? "yes" : "no", r->sqlstate);
 	if (r->ok)
 		stats_count(a->worker->shared->stats, STATS_LEFTOVERS_DROPPED);
-	if (!r->ok && (j->in_the_way || was_cut_short(a, r)))
+	/* It may have lost its name, and the session's own timeout has ended the rest. */
+	if (!r->ok && (j->in_the_way || (a->drop.renamed && aside_was_cut_short(r))))
 		aside_drop_later(a);
 	j->in_the_way = false;
 	/* A cancel that is still on its way must not hit what comes next. */

@@ -180,6 +180,8 @@ void aside_release_and_run(struct aside *a);
 void aside_run(struct aside *a);
 /* aside_run.c: the cancel that ended a repair is confirmed. */
 void aside_repair_goes_on(struct aside *a);
+/* aside_clean.c: ended by a lock, or by a cancel that may have been meant for something else. */
+bool aside_was_cut_short(const struct pq_result *r);
 /* aside_clean.c: the index that was to be dropped waits for the transaction's end. */
 void aside_drop_later(struct aside *a);
 /* aside_clean.c: `error` is set: drops what the statement has left, then retries or reports. */

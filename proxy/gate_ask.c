@@ -218,14 +218,6 @@ static void resolved(struct session *s)
 	gate_place(s);
 }
 
-static bool has_high_byte(struct slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (text.data[i] >= 0x80)
-			return true;
-	return false;
-}
-
 /*
  * A name is cut to its length in the server's encoding. In another one of the client's it cannot be
  * told how long that is: a character has up to three bytes for one.
@@ -237,7 +229,7 @@ static bool may_be_cut_elsewhere(const struct session *s, struct slice name)
 
 	for (size_t i = 0; i < name.len; i++)
 		most += name.data[i] >= 0x80 && s->dialect.encoding != SQL_ENCODING_UTF8 ? 3 : 1;
-	return most > SQL_NAME_MAX && has_high_byte(name) &&
+	return most > SQL_NAME_MAX && !slice_is_ascii(name) &&
 	       aside_setting(settings, "client_encoding", &client) &&
 	       aside_setting(settings, "server_encoding", &server) && !slice_equal(client, server);
 }

@@ -7,97 +7,29 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "catalog.h"
 #include "gate_state.h"
 #include "log.h"
 #include "message.h"
 #include "statement_effect.h"
-
-/* The tokens of one statement, one after another. */
-struct reading {
-	struct sql_lexer lexer;
-	struct sql_token token;
-	struct slice text;
-};
-
-static bool next(struct reading *r)
-{
-	r->token = sql_lexer_next(&r->lexer);
-	return r->token.kind != SQL_TOKEN_END && r->token.kind != SQL_TOKEN_ERROR;
-}
-
-static bool word(const struct reading *r, const char *expected)
-{
-	size_t len = r->token.end - r->token.start;
-
-	return r->token.kind == SQL_TOKEN_WORD && len == strlen(expected) &&
-	       strncasecmp((const char *)r->text.data + r->token.start, expected, len) == 0;
-}
-
-static bool take_word(struct reading *r, const char *expected)
-{
-	return word(r, expected) && next(r);
-}
-
-static bool take_char(struct reading *r, char c)
-{
-	return sql_token_is_char(r->text, r->token, c) && next(r);
-}
-
-/* The first token of the statement is read, unless there is none. */
-static bool begin(struct reading *r, struct slice text, struct sql_dialect dialect)
-{
-	*r = (struct reading){.text = text};
-	sql_lexer_init(&r->lexer, text, dialect);
-	return next(r);
-}
-
-/* A name, with its UESCAPE clause. */
-static bool take_name(struct reading *r, size_t *end)
-{
-	bool unicode = r->token.kind == SQL_TOKEN_UNICODE_NAME;
-
-	if (!sql_token_is_name(r->token))
-		return false;
-	*end = r->token.end;
-	next(r);
-	if (unicode && take_word(r, "uescape")) {
-		*end = r->token.end;
-		next(r);
-	}
-	return true;
-}
-
-static bool take_path(struct reading *r, struct slice *path)
-{
-	size_t start = r->token.start;
-	size_t end;
-
-	if (!take_name(r, &end))
-		return false;
-	while (take_char(r, '.'))
-		if (!take_name(r, &end))
-			return false;
-	*path = slice_of(r->text.data + start, end - start);
-	return true;
-}
+#include "statement_reader.h"
 
 /* DROP INDEX [IF EXISTS] name [RESTRICT | CASCADE]: the name; false for anything else. */
 static bool plain_drop_index(struct slice text, struct sql_dialect dialect, struct slice *name)
 {
-	struct reading r;
+	struct reader r;
 
-	if (!begin(&r, text, dialect) || !take_word(&r, "drop") || !take_word(&r, "index"))
+	reader_init(&r, text, dialect);
+	if (!reader_accept_word(&r, "drop") || !reader_accept_word(&r, "index"))
 		return false;
-	if (take_word(&r, "if") && !take_word(&r, "exists"))
+	if (reader_accept_word(&r, "if") && !reader_accept_word(&r, "exists"))
 		return false;
-	if (!take_path(&r, name))
+	if (!reader_path(&r, name))
 		return false;
-	if (word(&r, "restrict") || word(&r, "cascade"))
-		next(&r);
-	return r.token.kind == SQL_TOKEN_END;
+	if (!reader_accept_word(&r, "restrict"))
+		reader_accept_word(&r, "cascade");
+	return reader_at_end(&r);
 }
 
 /* The name of the index that the statement drops or rebuilds; false when it is no such statement.
@@ -153,31 +85,33 @@ static bool may_be_owed(const struct session *s, struct slice name)
 }
 
 /* DROP or ALTER, INDEX or TABLE, IF EXISTS: the reading goes on at the first name. */
-static bool is_conditional(struct reading *r)
+static bool is_conditional(struct reader *r)
 {
-	if (!take_word(r, "drop") && !take_word(r, "alter"))
+	if (!reader_accept_word(r, "drop") && !reader_accept_word(r, "alter"))
 		return false;
-	if (!take_word(r, "index") && !take_word(r, "table"))
+	if (!reader_accept_word(r, "index") && !reader_accept_word(r, "table"))
 		return false;
-	return take_word(r, "if") && take_word(r, "exists");
+	return reader_accept_word(r, "if") && reader_accept_word(r, "exists");
 }
 
 bool gate_skips_owed(const struct session *s, const struct statement *st)
 {
-	struct reading r;
+	struct reader r;
 	struct slice name;
 
-	if (!s->ledger.owed || st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect) ||
-		!is_conditional(&r))
+	if (!s->ledger.owed || st->kind != STATEMENT_OTHER)
+		return false;
+	reader_init(&r, st->text, s->dialect);
+	if (!is_conditional(&r))
 		return false;
 	do {
-		take_word(&r, "only");
-		take_char(&r, '(');
-		if (!take_path(&r, &name))
+		reader_accept_word(&r, "only");
+		reader_accept_char(&r, '(');
+		if (!reader_path(&r, &name))
 			return false;
 		if (may_be_owed(s, name))
 			return true;
-	} while (take_char(&r, ','));
+	} while (reader_accept_char(&r, ','));
 	return false;
 }
 
@@ -200,12 +134,13 @@ static bool loses_a_partition(const struct session *s, struct slice table)
 bool gate_reaches_detached(const struct session *s, const struct statement *st)
 {
 	struct statement_effect e;
-	struct reading r;
+	struct reader r;
 	bool truncates;
 
-	if (!s->ledger.owed || st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect))
+	if (!s->ledger.owed || st->kind != STATEMENT_OTHER)
 		return false;
-	truncates = word(&r, "truncate");
+	reader_init(&r, st->text, s->dialect);
+	truncates = reader_at_word(&r, "truncate");
 	statement_effect_read(st, s->dialect, &e);
 	for (size_t i = 0; i < e.n_touches; i++)
 		if ((truncates || e.touches[i].drops || e.touches[i].lock == EFFECT_LOCK_WRITE) &&
@@ -323,11 +258,14 @@ bool gate_relies_on_doomed(const struct session *s, const struct statement *st)
 	struct statement_effect e;
 	struct sql_name name;
 	struct sql_path table;
-	struct reading r;
+	struct reader r;
 	bool qualified;
 
 	/* By its first word, so that other statements are not read. */
-	if (st->kind != STATEMENT_OTHER || !begin(&r, st->text, s->dialect) || !word(&r, "create"))
+	if (st->kind != STATEMENT_OTHER)
+		return false;
+	reader_init(&r, st->text, s->dialect);
+	if (!reader_at_word(&r, "create"))
 		return false;
 	statement_effect_read(st, s->dialect, &e);
 	if (e.made != EFFECT_INDEX || !e.made_if_not_exists ||

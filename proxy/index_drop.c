@@ -33,7 +33,6 @@ static void on_named(void *owner, const struct pq_result *r)
 		return;
 	}
 	d->renamed = true;
-	d->renamed = true;
 	if (asprintf(&sql, "DROP INDEX CONCURRENTLY IF EXISTS %s", pq_value(r, 0, 0)) < 0)
 		sql = NULL;
 	pq_query(d->pq, sql ? sql : "", on_dropped, d);

@@ -1,5 +1,5 @@
 /*
- * statement_reader.h - reads one statement token by token. Private to the statement_*.c files.
+ * statement_reader.h - reads one statement token by token.
  *
  * The reader holds the token at hand and the one behind it; nothing is ever read twice. Functions
  * that return bool consume what they ask for when it is there and nothing when it is not, those
@@ -36,22 +36,5 @@ struct slice reader_between(const struct reader *r, size_t start, size_t end);
 bool reader_name(struct reader *r, struct slice *out);
 /* Names with dots between them. */
 bool reader_path(struct reader *r, struct slice *out);
-
-/* Each reads the rest of a statement, behind its first word, and sets kind and details. False when
- * it is not what it seemed; what was set until then is worthless. */
-bool statement_read_create(struct reader *r, struct statement *s);
-bool statement_read_drop(struct reader *r, struct statement *s);
-bool statement_read_reindex(struct reader *r, struct statement *s);
-bool statement_read_alter(struct reader *r, struct statement *s);
-
-bool statement_read_begin(struct reader *r, struct statement *s);
-bool statement_read_start(struct reader *r, struct statement *s);
-bool statement_read_commit(struct reader *r, struct statement *s);
-bool statement_read_end(struct reader *r, struct statement *s);
-bool statement_read_rollback(struct reader *r, struct statement *s);
-bool statement_read_abort(struct reader *r, struct statement *s);
-bool statement_read_savepoint(struct reader *r, struct statement *s);
-bool statement_read_release(struct reader *r, struct statement *s);
-bool statement_read_prepare(struct reader *r, struct statement *s);
 
 #endif
