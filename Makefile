@@ -259,6 +259,7 @@ check: unit oracle golden fuzz-replay lint
 asan:
 	@$(MAKE) BUILD=build/asan SANITIZE=address,undefined OPT='-O1 -g' asan-suites
 asan-suites: export UBSAN_OPTIONS := print_stacktrace=1
+asan-suites: export TEST_WORKERS := 2
 asan-suites: everything servers
 	@$(SUITE) asan $(UNIT) $(REPLAY) $(INTEGRATION)
 
@@ -274,6 +275,7 @@ SHARED_UNIT := $(filter-out $(PURE),$(UNIT))
 tsan:
 	@$(MAKE) BUILD=build/tsan SANITIZE=thread OPT='-O1 -g' tsan-suites
 tsan-suites: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
+tsan-suites: export TEST_WORKERS := 2
 tsan-suites: all $(SHARED_UNIT) $(THREADED)
 	@UNDER="setarch -R" $(SUITE) tsan $(SHARED_UNIT) $(THREADED)
 

@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,6 +36,8 @@ struct conn {
 	int fd;		     /* owned */
 	enum conn_state state;
 	bool want_read;
+	bool got_bytes; /* by the last read */
+	bool peer_ended;
 	bool ending; /* tell the peer of the end when all is sent */
 	bool broken; /* the peer takes nothing any more */
 	bool was_high;
@@ -63,7 +63,7 @@ static bool want_write(struct conn *c)
 {
 	if (!c->write_event)
 		c->write_event = event_new(event_get_base(&c->read_event), c->fd,
-			EV_WRITE | EV_PERSIST, on_writable, c);
+			EV_WRITE | EV_PERSIST | EV_ET, on_writable, c);
 	return c->write_event && event_add(c->write_event, NULL) == 0;
 }
 
@@ -73,6 +73,19 @@ static void fail(struct conn *c, const char *why)
 	event_del(&c->read_event);
 	stop_writing(c);
 	tell(c, CONN_FAILED);
+}
+
+/* CONN_READABLE without the kernel's word, behind what else is due. */
+static void read_once_more(struct conn *c)
+{
+	if (c->want_read && c->state == CONN_OPEN)
+		event_active(&c->read_event, EV_READ, 0);
+}
+
+void conn_look_again(struct conn *c)
+{
+	if (c->got_bytes)
+		read_once_more(c);
 }
 
 static void update_read(struct conn *c)
@@ -90,8 +103,8 @@ void conn_want_read(struct conn *c, bool want)
 	c->want_read = want;
 	update_read(c);
 	/* What TLS has decrypted already makes no socket readable. */
-	if (want && c->ssl && c->state == CONN_OPEN && SSL_has_pending(c->ssl))
-		event_active(&c->read_event, EV_READ, 0);
+	if (c->ssl && SSL_has_pending(c->ssl))
+		read_once_more(c);
 }
 
 static const char *tls_reason(struct conn *c)
@@ -117,6 +130,8 @@ static void continue_handshake(struct conn *c)
 		c->state = CONN_OPEN;
 		stop_writing(c);
 		update_read(c);
+		/* What came right behind the handshake has been told of already. */
+		read_once_more(c);
 		tell(c, CONN_SECURED);
 		return;
 	}
@@ -153,17 +168,20 @@ static void on_readable(int fd, short what, void *arg)
 	struct conn *c = arg;
 
 	(void)fd;
-	(void)what;
+	if (what & EV_CLOSED)
+		c->peer_ended = true;
 	if (c->state == CONN_HANDSHAKE)
 		continue_handshake(c);
 	else
 		tell(c, CONN_READABLE);
 }
 
+/* The owner hears of it when it reads. */
 static void lose_unsent(struct conn *c)
 {
 	c->broken = true;
 	bytes_release(&c->unsent);
+	read_once_more(c);
 }
 
 /* One write. Returns how many bytes went, 0 when the socket is full, and marks the connection
@@ -174,8 +192,10 @@ static size_t write_some(struct conn *c, struct slice s)
 	size_t written = 0;
 
 	if (!c->ssl) {
-		n = send(c->fd, s.data, s.len, MSG_NOSIGNAL);
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
+		do
+			n = send(c->fd, s.data, s.len, MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
+		if (n < 0 && errno != EAGAIN)
 			lose_unsent(c);
 		return n < 0 ? 0 : (size_t)n;
 	}
@@ -286,6 +306,7 @@ size_t conn_unsent(const struct conn *c)
 	return bytes_length(&c->unsent);
 }
 
+/* Reads until there is no more, or no room. */
 static enum conn_read_result read_tls(struct conn *c, uint8_t *buffer, size_t size, size_t *len)
 {
 	int want;
@@ -298,37 +319,48 @@ static enum conn_read_result read_tls(struct conn *c, uint8_t *buffer, size_t si
 			break;
 		*len += n;
 	}
-	if (*len == size && SSL_has_pending(c->ssl))
-		event_active(&c->read_event, EV_READ, 0);
-	if (*len > 0)
-		return CONN_READ_BYTES;
-	want = SSL_get_error(c->ssl, 0);
+	want = *len == size ? SSL_ERROR_NONE : SSL_get_error(c->ssl, 0);
 	if (want == SSL_ERROR_WANT_READ || want == SSL_ERROR_WANT_WRITE)
-		return CONN_READ_NOTHING;
+		return *len > 0 ? CONN_READ_BYTES : CONN_READ_NOTHING;
+	if (*len > 0) {
+		read_once_more(c);
+		return CONN_READ_BYTES;
+	}
 	c->error = want == SSL_ERROR_ZERO_RETURN ? "connection closed" : tls_reason(c);
 	return want == SSL_ERROR_ZERO_RETURN ? CONN_READ_END : CONN_READ_ERROR;
 }
 
-enum conn_read_result conn_read(struct conn *c, uint8_t *buffer, size_t size, size_t *len)
+static enum conn_read_result read_plain(struct conn *c, uint8_t *buffer, size_t size, size_t *len)
 {
 	ssize_t n;
 
-	*len = 0;
-	if (c->ssl)
-		return read_tls(c, buffer, size, len);
-	n = recv(c->fd, buffer, size, 0);
+	do
+		n = recv(c->fd, buffer, size, 0);
+	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		*len = (size_t)n;
+		if (*len == size || c->peer_ended)
+			read_once_more(c);
 		return CONN_READ_BYTES;
 	}
 	if (n == 0) {
 		c->error = "connection closed";
 		return CONN_READ_END;
 	}
-	if (errno == EAGAIN || errno == EINTR)
+	if (errno == EAGAIN)
 		return CONN_READ_NOTHING;
 	c->error = strerrordesc_np(errno);
 	return CONN_READ_ERROR;
+}
+
+enum conn_read_result conn_read(struct conn *c, uint8_t *buffer, size_t size, size_t *len)
+{
+	enum conn_read_result r;
+
+	*len = 0;
+	r = c->ssl ? read_tls(c, buffer, size, len) : read_plain(c, buffer, size, len);
+	c->got_bytes = r == CONN_READ_BYTES;
+	return r;
 }
 
 struct conn *conn_new(struct event_base *base, int fd, conn_event_fn on_event, void *owner)
@@ -346,7 +378,8 @@ struct conn *conn_new(struct event_base *base, int fd, conn_event_fn on_event, v
 	c->state = CONN_OPEN;
 	c->error = "";
 	bytes_init(&c->unsent, UNSENT_LIMIT);
-	event_assign(&c->read_event, base, fd, EV_READ | EV_PERSIST, on_readable, c);
+	event_assign(
+		&c->read_event, base, fd, EV_READ | EV_CLOSED | EV_PERSIST | EV_ET, on_readable, c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_want_read(c, true);
 	return c;
@@ -492,54 +525,6 @@ int conn_peek(const struct conn *c)
 bool conn_is_broken(const struct conn *c)
 {
 	return c->broken;
-}
-
-bool conn_is_unix(const struct conn *c)
-{
-	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(own);
-
-	return getsockname(c->fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_UNIX;
-}
-
-bool conn_is_local(const struct conn *c)
-{
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-	const struct sockaddr_in *v4 = (const void *)&peer;
-	const struct sockaddr_in6 *v6 = (const void *)&peer;
-
-	if (getpeername(c->fd, (struct sockaddr *)&peer, &len) != 0)
-		return false;
-	switch (peer.ss_family) {
-	case AF_UNIX:
-		return true;
-	case AF_INET:
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-	case AF_INET6:
-		return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-		       (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
-	default:
-		return false;
-	}
-}
-
-const char *conn_peer(const struct conn *c, char *out, size_t size)
-{
-	struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(peer);
-	char host[INET6_ADDRSTRLEN + 16], port[8];
-
-	out[0] = '\0';
-	if (getpeername(c->fd, (struct sockaddr *)&peer, &len) != 0)
-		return out;
-	if (peer.ss_family == AF_UNIX)
-		snprintf(out, size, "unix");
-	else if (getnameinfo((struct sockaddr *)&peer, len, host, sizeof(host), port, sizeof(port),
-			 NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		snprintf(out, size, "%s%s%s:%s", strchr(host, ':') ? "[" : "", host,
-			strchr(host, ':') ? "]" : "", port);
-	return out;
 }
 
 int conn_fd(const struct conn *c)

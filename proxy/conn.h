@@ -2,9 +2,12 @@
  * conn.h - one socket, plain or TLS, on a worker's event loop.
  *
  * Knows bytes and readiness, nothing of messages. Reading is the owner's act: conn_read() once for
- * each CONN_READABLE. Sending never blocks and never fails to the caller: what the socket does not
- * take is kept and sent when it can be; when the peer is gone it is dropped, and the owner hears of
- * that when it reads. An idle connection owns no buffer.
+ * each CONN_READABLE. The kernel is asked for edges, not for levels: it tells once of what has
+ * come, so that an event costs one look at the socket instead of two. conn_read() asks for another
+ * CONN_READABLE wherever more may be there; conn_look_again() has the one case left. Sending never
+ * blocks and never fails to the caller: what the socket does not take is kept and sent when it can
+ * be; when the peer is gone it is dropped, and the owner hears of that when it reads. An idle
+ * connection owns no buffer.
  *
  * A conn belongs to one thread. conn_free() and conn_finish() may be called from inside its own
  * event.
@@ -83,6 +86,13 @@ enum conn_read_result {
 /* One read of up to `size` bytes. Fewer than `size` means that there was no more; NOTHING and the
  * rest leave `*len` 0. */
 enum conn_read_result conn_read(struct conn *c, uint8_t *buffer, size_t size, size_t *len);
+/*
+ * CONN_READABLE once more if the last read got bytes. To be called after each CONN_READABLE, unless
+ * something will be sent to this peer: a reset right behind its last bytes is told of with them, as
+ * if it were more bytes, and is seen only by reading or sending once more. No harm where nothing
+ * has been read, or reading is not wanted.
+ */
+void conn_look_again(struct conn *c);
 /* Whether CONN_READABLE is wanted; true at first. */
 void conn_want_read(struct conn *c, bool want);
 /* Sends, or keeps a copy. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "indexes_state.h"
+#include "loop.h"
 #include "message.h"
 #include "run.h"
 #include "url.h"
@@ -184,7 +185,7 @@ static void loop(struct indexes *x, const struct parameters *p)
 
 	for (size_t i = 0; i < p->n; i++)
 		list[i] = (struct pq_parameter){p->keywords[i], p->values[i]};
-	x->worker.base = event_base_new();
+	x->worker.base = loop_new();
 	if (x->worker.base)
 		x->pq = pq_connect(&x->worker, list, CONNECT_TIMEOUT_MS, &events, x);
 	if (x->pq) {

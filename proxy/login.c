@@ -171,10 +171,11 @@ static void on_server_event(void *owner, struct conn *c, enum conn_event event)
 {
 	struct session *s = owner;
 
-	(void)c;
 	switch (event) {
 	case CONN_READABLE:
 		relay_read_server(s);
+		if (s->server == c && !relay_has_answered(s))
+			conn_look_again(c);
 		break;
 	case CONN_DRAINED:
 		relay_update_reading(s);

@@ -456,13 +456,31 @@ void relay_resume(struct session *s)
  */
 static void client_ended(struct session *s)
 {
-	if (s->dialogue.count == 0 || s->dialogue.copy_in || gate_is_busy(s)) {
+	if (s->dialogue.count == 0 || s->dialogue.copy_in || gate_is_busy(s) ||
+		conn_is_broken(s->client)) {
 		session_close(s, "the client closed the connection");
 		return;
 	}
 	s->client_ended = true;
 	pass_end_on(s);
 	relay_update_reading(s);
+}
+
+/* Whole messages have come, in a conversation that is understood. */
+static bool is_orderly(const struct session *s, const struct flow *f)
+{
+	return s->state == SESSION_RELAY && !s->dialogue.uncertain && !gate_is_busy(s) && !f->raw &&
+	       f->passing == 0 && bytes_length(&f->held) == 0;
+}
+
+bool relay_will_answer(const struct session *s)
+{
+	return is_orderly(s, &s->up) && s->dialogue.count > 0 && !s->dialogue.copy_in;
+}
+
+bool relay_has_answered(const struct session *s)
+{
+	return is_orderly(s, &s->down) && dialogue_is_idle(&s->dialogue) && !s->dialogue.failed;
 }
 
 void relay_read_client(struct session *s)

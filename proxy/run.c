@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ enum {
 struct inherited {
 	sigset_t mask;
 	sigset_t ignored;
+	int policy; /* of the scheduler */
 };
 
 struct run {
@@ -73,6 +75,7 @@ static bool is_ignored(int signo)
 static void note_inherited(struct inherited *i)
 {
 	sigemptyset(&i->ignored);
+	i->policy = sched_getscheduler(0);
 	pthread_sigmask(SIG_SETMASK, NULL, &i->mask);
 	for (size_t n = 0; n < sizeof(passed_signals) / sizeof(passed_signals[0]); n++)
 		if (is_ignored(passed_signals[n]))
@@ -99,7 +102,8 @@ static void catch_signals(const struct inherited *i)
 			signal(loop_signals[n], SIG_IGN);
 }
 
-/* Handlers are undone by exec itself; what is ignored stays ignored, unless it was not before. */
+/* Handlers are undone by exec itself; what is ignored stays ignored, unless it was not before. A
+ * worker's policy is not for the command. */
 static int spawn(
 	pid_t *pid, char *const *argv, char *const *environment, const struct inherited *inherited)
 {
@@ -113,9 +117,12 @@ static int spawn(
 	error = posix_spawnattr_init(&attributes);
 	if (error)
 		return error;
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setflags(&attributes,
+		POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
+			(inherited->policy == SCHED_OTHER ? POSIX_SPAWN_SETSCHEDULER : 0));
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	posix_spawnattr_setsigmask(&attributes, &inherited->mask);
+	posix_spawnattr_setschedpolicy(&attributes, SCHED_OTHER);
 	error = posix_spawnp(pid, argv[0], NULL, &attributes, argv, environment);
 	posix_spawnattr_destroy(&attributes);
 	return error;

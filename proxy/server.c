@@ -11,6 +11,7 @@
 #include "http.h"
 #include "listener.h"
 #include "log.h"
+#include "loop.h"
 #include "registry.h"
 #include "service.h"
 #include "snapshot.h"
@@ -182,7 +183,8 @@ static bool start_workers(struct server *s, struct err *e)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (s->n_workers = 0; s->n_workers < wanted; s->n_workers++) {
-		s->workers[s->n_workers] = worker_new(&s->shared, s->snapshot, e);
+		s->workers[s->n_workers] =
+			worker_new(&s->shared, s->snapshot, wanted == 1 ? s->base : NULL, e);
 		if (!s->workers[s->n_workers])
 			break;
 	}
@@ -212,7 +214,7 @@ static bool listen_for_http(struct server *s, struct err *e)
 
 static bool prepare(struct server *s, struct err *e)
 {
-	s->base = event_base_new();
+	s->base = loop_new();
 	s->shared.registry = registry_new();
 	s->shared.stats = stats_new();
 	s->handshakes = s->base ? timer_new(s->base, on_handshakes_over, s) : NULL;
@@ -399,8 +401,8 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	stop_listening(s);
-	stop_workers(s);
 	release_signals(s);
+	stop_workers(s);
 	if (s->ended_event)
 		event_free(s->ended_event);
 	if (s->ended[0] > 0) {

@@ -201,6 +201,8 @@ static void on_client_event(void *owner, struct conn *c, enum conn_event event)
 	switch (event) {
 	case CONN_READABLE:
 		client_readable(s);
+		if (!relay_will_answer(s))
+			conn_look_again(c);
 		break;
 	case CONN_SECURED:
 		startup_secured(s);

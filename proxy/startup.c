@@ -98,6 +98,7 @@ static void on_cancel_event(void *owner, struct conn *c, enum conn_event event)
 	switch (conn_read(c, ignored, sizeof(ignored), &len)) {
 	case CONN_READ_BYTES:
 	case CONN_READ_NOTHING:
+		conn_look_again(c);
 		break;
 	case CONN_READ_END:
 	case CONN_READ_ERROR:

@@ -12,6 +12,7 @@
 
 #include "aside.h"
 #include "log.h"
+#include "loop.h"
 #include "resolver.h"
 #include "session.h"
 #include "snapshot.h"
@@ -20,6 +21,8 @@
 /* The public part first, so that the two convert by a cast in one place. */
 struct thread {
 	struct worker worker;
+	bool own; /* a thread and a loop of its own */
+	bool ended;
 	pthread_t id;
 	int inbox[2]; /* a pipe: a message is one atomic write */
 	struct event *inbox_event;
@@ -69,20 +72,33 @@ void worker_defer(struct worker *w, void (*fn)(void *arg), void *arg)
 		free(d);
 }
 
+static void tell_end(const struct thread *t)
+{
+	while (write(t->worker.shared->ended_fd, "", 1) < 0 && errno == EINTR)
+		continue;
+}
+
+static void end(struct thread *t)
+{
+	if (t->own)
+		event_base_loopbreak(t->worker.base);
+	else if (!t->ended)
+		tell_end(t);
+	t->ended = true;
+}
+
 void worker_check_end(struct worker *w)
 {
 	if (w->stopping && !w->sessions && !w->asides && w->settlements == 0)
-		event_base_loopbreak(w->base);
+		end(thread_of(w));
 }
 
 static void on_last(void *arg)
 {
-	struct worker *w = arg;
-
 	log_event(LOG_LEVEL_ERROR, "cleanup_given_up",
 		"reason=\"cleanup_timeout is over and the process ends: look for INVALID "
 		"indexes\"");
-	event_base_loopbreak(w->base);
+	end(thread_of(arg));
 }
 
 static void stop_at_once(struct thread *t)
@@ -178,10 +194,20 @@ static bool wait_for_room(const struct worker_message *m, int fd)
 	return poll(&p, 1, 1000) >= 0 || errno == EINTR;
 }
 
+static bool is_of_server(const struct worker_message *m)
+{
+	return m->kind == WORKER_ACCEPT || m->kind == WORKER_RELOAD || m->kind == WORKER_STOP;
+}
+
 bool worker_post(struct worker *w, const struct worker_message *m)
 {
-	int fd = thread_of(w)->inbox[1];
+	struct thread *t = thread_of(w);
+	int fd = t->inbox[1];
 
+	if (!t->own && is_of_server(m)) {
+		receive(t, m);
+		return true;
+	}
 	while (write(fd, m, sizeof(*m)) != (ssize_t)sizeof(*m)) {
 		if (errno == EINTR)
 			continue;
@@ -194,13 +220,22 @@ bool worker_post(struct worker *w, const struct worker_message *m)
 /*
  * Whoever has sent something is not interrupted for it: a worker waits for a processor that is
  * free, and finds more to do when it gets one. That is fewer switches for each message. A kernel
- * that forbids it (SCHED_BATCH needs no privilege) costs just that.
+ * that forbids it (SCHED_BATCH needs no privilege) costs just that. Whoever was started with
+ * another policy keeps it.
  */
 static void be_patient(void)
 {
 	static const struct sched_param none = {.sched_priority = 0};
 
-	pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
+/* What was put off to the loop, such as freeing a session and its password, is still done. */
+static void run_last_rounds(struct thread *t)
+{
+	for (int i = 0; i < LAST_ROUNDS; i++)
+		event_base_loop(t->worker.base, EVLOOP_NONBLOCK);
 }
 
 static void *run(void *arg)
@@ -209,35 +244,18 @@ static void *run(void *arg)
 
 	be_patient();
 	event_base_loop(t->worker.base, EVLOOP_NO_EXIT_ON_EMPTY);
-	/* What was put off to the loop, such as freeing a session and its password, is still done.
-	 */
-	for (int i = 0; i < LAST_ROUNDS; i++)
-		event_base_loop(t->worker.base, EVLOOP_NONBLOCK);
-	while (write(t->worker.shared->ended_fd, "", 1) < 0 && errno == EINTR)
-		continue;
+	run_last_rounds(t);
+	tell_end(t);
 	return NULL;
 }
 
-/* One thread a base: no lock inside libevent is needed. */
-static struct event_base *new_base(void)
-{
-	struct event_config *c = event_config_new();
-	struct event_base *base;
-
-	if (!c)
-		return NULL;
-	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK);
-	base = event_base_new_with_config(c);
-	event_config_free(c);
-	return base;
-}
-
-static bool prepare(struct thread *t)
+static bool prepare(struct thread *t, struct event_base *base)
 {
 	struct worker *w = &t->worker;
 
 	t->inbox[0] = t->inbox[1] = -1;
-	w->base = new_base();
+	t->own = !base;
+	w->base = base ? base : loop_new();
 	w->buffer = malloc(WORKER_BUFFER);
 	if (!w->base || !w->buffer || pipe2(t->inbox, O_CLOEXEC | O_NONBLOCK) != 0)
 		return false;
@@ -256,7 +274,7 @@ static void release(struct thread *t)
 	timer_free(t->last);
 	if (t->inbox_event)
 		event_free(t->inbox_event);
-	if (t->worker.base)
+	if (t->own && t->worker.base)
 		event_base_free(t->worker.base);
 	if (t->inbox[0] >= 0) {
 		close(t->inbox[0]);
@@ -267,7 +285,16 @@ static void release(struct thread *t)
 	free(t);
 }
 
-struct worker *worker_new(struct shared *shared, struct snapshot *snapshot, struct err *e)
+static bool start(struct thread *t)
+{
+	if (t->own)
+		return pthread_create(&t->id, NULL, run, t) == 0;
+	be_patient();
+	return true;
+}
+
+struct worker *worker_new(
+	struct shared *shared, struct snapshot *snapshot, struct event_base *base, struct err *e)
 {
 	struct thread *t = calloc(1, sizeof(*t));
 
@@ -277,8 +304,8 @@ struct worker *worker_new(struct shared *shared, struct snapshot *snapshot, stru
 	}
 	t->worker.shared = shared;
 	t->worker.snapshot = snapshot_hold(snapshot);
-	if (!prepare(t) || pthread_create(&t->id, NULL, run, t) != 0) {
-		err_set(e, "53000", "a worker thread cannot be started: %s", strerror(errno));
+	if (!prepare(t, base) || !start(t)) {
+		err_set(e, "53000", "a worker cannot be started: %s", strerror(errno));
 		release(t);
 		return NULL;
 	}
@@ -289,6 +316,12 @@ void worker_join(struct worker *w)
 {
 	struct thread *t = thread_of(w);
 
-	pthread_join(t->id, NULL);
+	if (t->own) {
+		pthread_join(t->id, NULL);
+	} else {
+		while (!t->ended)
+			event_base_loop(t->worker.base, EVLOOP_ONCE);
+		run_last_rounds(t);
+	}
 	release(t);
 }

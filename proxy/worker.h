@@ -1,8 +1,9 @@
 /*
- * worker.h - one thread, its event loop, its sessions.
+ * worker.h - sessions on one event loop, which is a thread's.
  *
  * Everything a session touches belongs to its worker. From other threads only worker_post() is
- * allowed.
+ * allowed. A worker that is the only one lives on the server's own loop: a process of one thread
+ * has no atomic operation in each of its system calls, and needs nobody to hand a client over.
  */
 #ifndef PGASIDE_WORKER_H
 #define PGASIDE_WORKER_H
@@ -28,7 +29,7 @@ struct aside;
 struct shared {
 	struct registry *registry;
 	struct stats *stats;
-	int ended_fd;	     /* a pipe's end: each thread writes one byte to it as its last act */
+	int ended_fd;	     /* a pipe's end: each worker writes one byte to it as its last act */
 	atomic_uint clients; /* sockets of clients: counted when accepted, until their sessions are
 				freed */
 	atomic_size_t held;  /* bytes of statements that are not whole yet, or not sent yet */
@@ -37,7 +38,7 @@ struct shared {
 };
 
 struct worker {
-	struct event_base *base;   /* owned */
+	struct event_base *base;   /* owned, or the server's */
 	struct shared *shared;	   /* borrowed */
 	struct snapshot *snapshot; /* held: what new sessions begin with */
 	uint8_t *buffer;	   /* owned, WORKER_BUFFER bytes: valid inside one callback */
@@ -68,14 +69,17 @@ struct worker_message {
 	struct resolver_job *job;  /* RESOLVED */
 };
 
-/* Starts the thread. NULL with `e` filled when it cannot. */
-struct worker *worker_new(struct shared *shared, struct snapshot *snapshot, struct err *e);
+/* Starts the thread or, with the server's loop as `base`, lives there. NULL with `e` filled when it
+ * cannot. */
+struct worker *worker_new(
+	struct shared *shared, struct snapshot *snapshot, struct event_base *base, struct err *e);
 /*
  * Hands a message over; callable from any thread. False when its inbox is full; RELOAD, STOP and
- * RESOLVED, which no worker posts, wait for room instead.
+ * RESOLVED, which no worker posts, wait for room instead. On the server's own loop, what the server
+ * posts (ACCEPT, RELOAD, STOP) is done when this returns.
  */
 bool worker_post(struct worker *w, const struct worker_message *m);
-/* Waits for the thread's end, which WORKER_STOP brings about, and frees it. */
+/* Waits for its end, which WORKER_STOP brings about, and frees it. */
 void worker_join(struct worker *w);
 
 /* On the worker's own thread: calls `fn` from the loop, outside of any other callback. */

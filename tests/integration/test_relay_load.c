@@ -357,6 +357,22 @@ static void a_deep_pipeline_with_large_answers_does_not_get_stuck(void **state)
 	assert_string_equal(w->text, "T(1) D(end) C(SELECT 1) Z:I");
 }
 
+static int count_threads(const struct proxy *p)
+{
+	char path[64];
+	struct dirent *thread;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((thread = readdir(d)))
+		n += thread->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
 static int count_patient_threads(const struct proxy *p)
 {
 	char path[64];
@@ -383,6 +399,29 @@ static void workers_are_patient(void **state)
 	assert_int_equal(sched_getscheduler(p->pid), SCHED_OTHER);
 }
 
+/* Atomic operations in each system call are what a second thread costs. */
+static void one_worker_needs_no_thread(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--workers", "1", NULL);
+	struct wire *w = wire_login(p->port, NULL);
+
+	(void)state;
+	wire_query(w, "SELECT 1");
+	wire_send(w);
+	assert_string_equal(wire_answers(w, 1), "T(1) D(1) C(SELECT 1) Z:I");
+	/* A sanitizer may have one of its own. */
+	assert_true(count_threads(p) <= (proxy_is_sanitized() ? 2 : 1));
+	assert_int_equal(count_patient_threads(p), 1);
+}
+
+/* What pgaside runs does not inherit its patience. */
+static void a_command_is_as_impatient_as_its_parent(void **state)
+{
+	(void)state;
+	cluster_shell("DATABASE_URL='%s' %s run -- chrt -p 0 | grep -q SCHED_OTHER",
+		fixture_url(""), proxy_program());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +439,8 @@ int main(void)
 		TEST(sessions_that_come_and_go_leave_nothing_behind),
 		TEST(a_deep_pipeline_with_large_answers_does_not_get_stuck),
 		TEST(workers_are_patient),
+		TEST(one_worker_needs_no_thread),
+		TEST(a_command_is_as_impatient_as_its_parent),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -139,6 +140,116 @@ static void a_client_that_resets_the_connection_ends_its_session(void **state)
 	WAIT_FOR(is_gone(pid));
 }
 
+/* pgaside stands still until SIGCONT: what happens meanwhile it sees at once. */
+static void hold_still(void)
+{
+	int status;
+
+	assert_int_equal(kill(proxy->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(proxy->pid, &status, WUNTRACED), proxy->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+static void reset(struct wire *w)
+{
+	struct linger at_once = {.l_onoff = 1};
+
+	setsockopt(w->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	wire_close(w);
+}
+
+static void begin_copy(struct wire *w)
+{
+	wire_query(w, "COPY pg_temp.taken FROM STDIN");
+	wire_send(w);
+	assert_string_equal(wire_until(w, "G"), "G");
+}
+
+/* The kernel tells of bytes and of the reset behind them as one. */
+static void a_reset_right_behind_bytes_ends_the_session(void **state)
+{
+	enum {
+		HALF,
+		PARSE,
+		COPY,
+		ASIDE,
+		ANSWERED,
+		NOTHING,
+		CASES
+	};
+
+	(void)state;
+	tell("CREATE TABLE reset_here (a int); GRANT ALL ON reset_here TO app; "
+	     "ALTER TABLE reset_here OWNER TO app");
+	for (int what = 0; what < CASES; what++) {
+		struct wire *w = wire_login(proxy->port, NULL);
+		uint32_t pid = w->pid;
+
+		wire_query(w, "CREATE TEMP TABLE taken (a int)");
+		wire_query(w, "BEGIN");
+		wire_send(w);
+		assert_string_equal(wire_answers(w, 2), "C(CREATE TABLE) Z:I C(BEGIN) Z:T");
+		if (what == COPY)
+			begin_copy(w);
+		hold_still();
+		if (what == HALF)
+			wire_raw(w, "Q\0\0\0\100SELECT", 11);
+		else if (what == PARSE)
+			wire_parse(w, "", "SELECT 1");
+		else if (what == COPY)
+			wire_message(w, 'd', "1\n", 2);
+		else if (what == ASIDE)
+			wire_query(w, "CREATE INDEX CONCURRENTLY ON reset_here (a)");
+		else if (what == ANSWERED)
+			wire_query(w, "SELECT 1");
+		wire_send(w);
+		reset(w);
+		assert_int_equal(kill(proxy->pid, SIGCONT), 0);
+		WAIT_FOR(is_gone(pid));
+	}
+	WAIT_FOR(ask_is("t", "SELECT bool_and(indisvalid) IS NOT false FROM pg_index WHERE "
+			     "indrelid = 'reset_here'::regclass"));
+	tell("DROP TABLE reset_here");
+}
+
+/* Some process of the server has bytes in its socket that it has not read. */
+static bool server_has_unread(void)
+{
+	FILE *sockets = fopen("/proc/net/tcp", "r");
+	char line[256];
+	bool found = false;
+
+	assert_non_null(sockets);
+	while (fgets(line, sizeof(line), sockets)) {
+		unsigned port, state, unread;
+
+		if (sscanf(line, " %*u: %*x:%x %*x:%*x %x %*x:%x", &port, &state, &unread) == 3)
+			found |= port == (unsigned)cluster.port && state == 1 && unread > 0;
+	}
+	fclose(sockets);
+	return found;
+}
+
+/* What the server has not read any more makes its end a reset. */
+static void a_reset_right_behind_an_error_reaches_the_client(void **state)
+{
+	struct wire *w = wire_login(proxy->port, NULL);
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_query(w, "SELECT pg_sleep(60)");
+	wire_send(w);
+	WAIT_FOR(waits_in(pid, "PgSleep"));
+	wire_query(w, "SELECT 1");
+	wire_send(w);
+	WAIT_FOR(server_has_unread());
+	hold_still();
+	tell("SELECT pg_terminate_backend(%u)", pid);
+	WAIT_FOR(is_gone(pid));
+	assert_int_equal(kill(proxy->pid, SIGCONT), 0);
+	assert_non_null(strstr(wire_answers(w, 1), "E(57P01) EOF"));
+}
+
 /* What was sent before the end is still done, as it is directly. */
 static void the_last_words_of_a_client_are_heard(void **state)
 {
@@ -230,6 +341,8 @@ int main(void)
 		TEST(a_client_that_vanishes_ends_its_query),
 		TEST(a_client_that_vanishes_while_it_is_answered_ends_its_query),
 		TEST(a_client_that_resets_the_connection_ends_its_session),
+		TEST(a_reset_right_behind_bytes_ends_the_session),
+		TEST(a_reset_right_behind_an_error_reaches_the_client),
 		TEST(the_last_words_of_a_client_are_heard),
 		TEST(a_half_closed_client_gets_its_answer),
 		TEST(a_half_closed_client_gets_all_its_answers),

@@ -13,7 +13,7 @@ my %only_in = (
 	qr{openssl/} => [qw(proxy/conn.c proxy/tls.c protocol/scram.c)],
 	qr{stringprep|idna|punycode} => [qw(protocol/saslprep.c)],
 	qr{event2/(?:http|buffer|listener)} => [qw(proxy/http.c)],
-	qr{event2/(?!http|buffer|listener)} => [map { "proxy/$_.c" } qw(conn listener server worker main pq resolver timer indexes)],
+	qr{event2/(?!http|buffer|listener)} => [map { "proxy/$_.c" } qw(conn listener loop server worker main pq resolver timer indexes)],
 	qr{systemd/} => [qw(proxy/service.c)],
 	qr{pg_query} => [],
 );

@@ -146,7 +146,7 @@ const char *fixture_url(const char *more)
 int fixture_start(const char *options)
 {
 	cluster_start(&cluster, options);
-	proxy = proxy_start(fixture_url(""), "--workers", "2", NULL);
+	proxy = proxy_start(fixture_url(""), "--workers", proxy_workers(), NULL);
 	return 0;
 }
 
@@ -200,7 +200,7 @@ int fixture_tidy(void **state)
 	if (proxy && !proxy_is_alive(proxy)) {
 		fprintf(stderr, "pgaside is gone\n");
 		proxy_wait(proxy);
-		proxy = proxy_start(fixture_url(""), "--workers", "2", NULL);
+		proxy = proxy_start(fixture_url(""), "--workers", proxy_workers(), NULL);
 		ok = false;
 	}
 	return ok ? 0 : -1;

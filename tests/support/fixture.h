@@ -12,7 +12,7 @@
 #include "wire.h"
 
 extern struct cluster cluster;
-extern struct proxy *proxy; /* in front of it, with two workers */
+extern struct proxy *proxy; /* in front of it, with proxy_workers() */
 
 #define TEST(name) cmocka_unit_test_teardown(name, fixture_tidy)
 /* The same, with fresh_table() before it. */

@@ -31,6 +31,13 @@ const char *proxy_program(void)
 	return program ? program : "build/pgaside";
 }
 
+const char *proxy_workers(void)
+{
+	const char *n = getenv("TEST_WORKERS");
+
+	return n ? n : "1";
+}
+
 static void remember(struct proxy *p)
 {
 	for (int i = 0; i < MAX_PROXIES; i++) {

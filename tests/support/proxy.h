@@ -40,5 +40,7 @@ int proxy_descriptors(const struct proxy *p);
 bool proxy_is_sanitized(void);
 /* The program's path. */
 const char *proxy_program(void);
+/* How many workers a test takes that does not care: TEST_WORKERS, or one. */
+const char *proxy_workers(void);
 
 #endif

@@ -15,7 +15,7 @@ int talk_start(void **state)
 	(void)state;
 	fixture_start("--auth password");
 	assert_int_equal(proxy_stop(proxy, SIGTERM), 0);
-	proxy = proxy_start(fixture_url(""), "--notify", "off", "--workers", "2", NULL);
+	proxy = proxy_start(fixture_url(""), "--notify", "off", "--workers", proxy_workers(), NULL);
 	return 0;
 }
 
