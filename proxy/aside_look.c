@@ -286,6 +286,11 @@ static void on_obstacle(void *owner, const struct pq_result *r)
 
 static void ask_for_obstacles(struct aside *a, uint32_t index)
 {
+	if (!aside_watch_can_ask(a)) {
+		aside_fail(
+			a, "08006", "the connection that looks what is in the way was lost", NULL);
+		return;
+	}
 	a->job.obstacle_asked = true;
 	a->job.asked_index = index;
 	ask_the_watch(a, obstacle_sql, on_obstacle);

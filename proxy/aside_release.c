@@ -71,7 +71,7 @@ static void on_rested(void *owner, const struct pq_result *r)
 void aside_release_and_run(struct aside *a)
 {
 	a->job.look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
-	if (a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch))
+	if (aside_watch_can_ask(a))
 		ask(a);
 	else
 		aside_run(a);

@@ -219,6 +219,8 @@ void aside_progress_note(struct aside *a, const struct pq_result *r);
 
 /* aside_watch.c */
 bool aside_watch_open(struct aside *a);
+/* It is connected, and answers nothing else at the moment. */
+bool aside_watch_can_ask(const struct aside *a);
 void aside_watch_start(struct aside *a);
 void aside_watch_stop(struct aside *a);
 /* Sends pg_cancel_backend as soon as the watch connection can. */

@@ -45,7 +45,7 @@ static const char watch_sql[] =
 
 static void look(void *arg);
 
-static bool can_ask(const struct aside *a)
+bool aside_watch_can_ask(const struct aside *a)
 {
 	return a->watch_up && pq_is_connected(a->watch) && !pq_is_busy(a->watch);
 }
@@ -97,7 +97,7 @@ static void send_cancel(struct aside *a)
 void aside_watch_cancel(struct aside *a)
 {
 	a->cancel_due = true;
-	if (can_ask(a))
+	if (aside_watch_can_ask(a))
 		send_cancel(a);
 }
 
@@ -295,7 +295,7 @@ static void look(void *arg)
 			timer_start(a->watch_timer, RECONNECT_MS);
 		return;
 	}
-	if (!can_ask(a)) {
+	if (!aside_watch_can_ask(a)) {
 		look_later(a);
 		return;
 	}

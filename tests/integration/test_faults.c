@@ -109,6 +109,31 @@ static void without_its_watch_an_aside_goes_on(void **state)
 	assert_string_equal(index_state("i"), "t");
 }
 
+/* Nobody could tell what is in the way then. */
+static void without_its_watch_an_aside_is_not_tried_again(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--aside-retries", "3", NULL);
+	PGconn *conn = db_connect(p->port, ""), *third = db_connect(cluster.port, "");
+
+	(void)state;
+	db_do(third, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+	db_do(conn, "BEGIN");
+	db_do(conn, "SET LOCAL lock_timeout = '1s'");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE " ASIDE
+			     " AND wait_event_type = 'Lock'"));
+	tell("ALTER ROLE app CONNECTION LIMIT 0");
+	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+	     "'pgaside/watch'");
+	WAIT_FOR(proxy_has_logged(p, "event=watch_lost", NULL));
+	assert_string_equal(db_outcome(conn), "55P03");
+	tell("ALTER ROLE app CONNECTION LIMIT -1");
+	assert_false(proxy_has_logged(p, "event=aside_retry", NULL));
+	db_do(conn, "ROLLBACK");
+	db_do(third, "COMMIT");
+	assert_true(nothing_is_left());
+}
+
 static void a_session_whose_server_process_is_terminated_ends(void **state)
 {
 	PGconn *holder, *conn = begin_held(&holder);
@@ -282,6 +307,7 @@ int main(void)
 		FRESH_TEST(an_aside_whose_process_is_terminated_fails),
 		FRESH_TEST(an_aside_whose_process_is_cancelled_by_somebody_fails),
 		FRESH_TEST(without_its_watch_an_aside_goes_on),
+		FRESH_TEST(without_its_watch_an_aside_is_not_tried_again),
 		FRESH_TEST(a_session_whose_server_process_is_terminated_ends),
 		FRESH_TEST(other_sessions_notice_nothing),
 		FRESH_TEST(a_commit_that_did_not_happen_is_found_out),
