@@ -155,13 +155,6 @@ void aside_settings_of_role(struct slice settings, struct bytes *out);
 bool aside_lookup_parameters(
 	const struct statement *s, struct sql_dialect d, struct bytes *path, struct bytes *name);
 
-/* The question which server processes sit in a transaction with a snapshot, but for that one: their
- * numbers, in one row. */
-#define ASIDE_SNAPSHOTS_SQL(self)                                                            \
-	"SELECT pg_catalog.string_agg(s.pid::pg_catalog.text, ' ') "                         \
-	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL "               \
-	"AND s.state = 'idle in transaction' AND s.datname = pg_catalog.current_database() " \
-	"AND s.pid <> " self
 /* PostgreSQL's words for 57014, when it is the client that has cancelled. */
 #define ASIDE_CANCELLED "canceling statement due to user request"
 /* What is asked between two of these questions, as a rest. */

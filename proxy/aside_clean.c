@@ -106,7 +106,8 @@ static void name_leftovers(struct aside *a)
 		return;
 	snprintf(hint, sizeof(hint),
 		"An INVALID index could not be dropped: its OID is %u. Find its name with SELECT "
-		"%u::regclass, and drop it with DROP INDEX CONCURRENTLY, if need be as a "
+		"%u::pg_catalog.regclass, and drop it with DROP INDEX CONCURRENTLY, if need be as "
+		"a "
 		"superuser.",
 		a->job.leftovers[0], a->job.leftovers[0]);
 	add_hint(a, hint);
@@ -220,7 +221,7 @@ static void on_lost_ended(void *owner, const struct pq_result *r)
 static const char end_lost_sql[] =
 	"SELECT pg_catalog.pg_terminate_backend(a.pid), pg_catalog.pg_sleep(0.02) "
 	"FROM pg_catalog.pg_stat_activity a, pg_catalog.pg_stat_activity me "
-	"WHERE a.pid" EQ "$1::int AND me.pid" EQ "pg_catalog.pg_backend_pid() "
+	"WHERE a.pid" EQ "$1::pg_catalog.int4 AND me.pid" EQ "pg_catalog.pg_backend_pid() "
 	"AND a.usesysid" EQ "me.usesysid AND a.datid" EQ "me.datid "
 	"AND a.application_name" EQ "me.application_name AND a.backend_start" LT "me.backend_start";
 
@@ -382,14 +383,15 @@ static const char indexes_sql[] =
 	"SELECT i.indexrelid, c.relname, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ "'relation' "
 	"AND l.relation" EQ "i.indrelid AND l.mode" EQ "'ShareUpdateExclusiveLock' AND l.pid" NE
-	"$2::int "
+	"$2::pg_catalog.int4 "
 	"AND l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d "
 	"WHERE d.datname" EQ "pg_catalog.current_database())), i.indisvalid "
 	"FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid "
-	"WHERE (i.indrelid" EQ "$1::oid OR i.indrelid" EQ "(SELECT o.reltoastrelid FROM "
-	"pg_catalog.pg_class o WHERE o.oid" EQ "$3::oid) OR (c.relname" EQ "$4::text AND "
+	"WHERE (i.indrelid" EQ "$1::pg_catalog.oid OR i.indrelid" EQ "(SELECT o.reltoastrelid FROM "
+	"pg_catalog.pg_class o WHERE o.oid" EQ "$3::pg_catalog.oid) OR (c.relname" EQ
+	"$4::pg_catalog.text AND "
 	"c.relnamespace" EQ "(SELECT o.relnamespace FROM pg_catalog.pg_class o WHERE o.oid" EQ
-	"$1::oid))) AND c.relkind" EQ "'i' ORDER BY i.indrelid" EQ "$1::oid";
+	"$1::pg_catalog.oid))) AND c.relkind" EQ "'i' ORDER BY i.indrelid" EQ "$1::pg_catalog.oid";
 
 static void list(struct aside *a)
 {

@@ -11,11 +11,12 @@
 #include "message.h"
 #include "sql_name.h"
 
-#define INDEX_LIST                                                                                 \
-	"(SELECT pg_catalog.string_agg(i.indexrelid::text" CAT "CASE WHEN i.indisvalid THEN ':t' " \
-	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid" EQ "i.indexrelid AND "      \
-	"r.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT "r.oid::text)) THEN ':d' "                   \
-	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid OR "           \
+#define INDEX_LIST                                                                            \
+	"(SELECT pg_catalog.string_agg(i.indexrelid::pg_catalog.text" CAT                     \
+	"CASE WHEN i.indisvalid THEN ':t' "                                                   \
+	"WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class r WHERE r.oid" EQ "i.indexrelid AND " \
+	"r.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT "r.oid::pg_catalog.text)) THEN ':d' "   \
+	"ELSE ':f' END, ',') FROM pg_catalog.pg_index i WHERE i.indrelid" EQ "c.oid OR "      \
 	"i.indrelid" EQ "c.reltoastrelid)"
 
 /* The columns of enum aside_lookup_column: those that tell which relation and which index. That of
@@ -25,26 +26,28 @@
 	"AND n.indisready), n.indrelid "
 
 /* And the others, for which NAMES is joined. */
-#define PROPERTIES                                                                          \
-	", c.relkind, pg_catalog.quote_ident(s.nspname), "                                  \
-	"pg_catalog.quote_ident(c.relname), pg_catalog.pg_has_role(c.relowner, 'USAGE'), "  \
-	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                       \
-	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                     \
-	"CASE WHEN pg_catalog.current_setting('server_version_num')::int" GE "170000 THEN " \
-	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "                \
-	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "   \
-	"pg_catalog.current_setting('server_version_num'), "                                \
+#define PROPERTIES                                                                         \
+	", c.relkind, pg_catalog.quote_ident(s.nspname), "                                 \
+	"pg_catalog.quote_ident(c.relname), pg_catalog.pg_has_role(c.relowner, 'USAGE'), " \
+	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                      \
+	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                    \
+	"CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4" GE   \
+	"170000 THEN "                                                                     \
+	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "               \
+	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "  \
+	"pg_catalog.current_setting('server_version_num'), "                               \
 	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
 
 /* An index that is to be in the same schema. */
 #define FROM_TABLE                                                                               \
 	"FROM pg_catalog.pg_class c "                                                            \
 	"LEFT JOIN pg_catalog.pg_class x ON x.relnamespace" EQ "c.relnamespace AND x.relname" EQ \
-	"$2::text LEFT JOIN pg_catalog.pg_index n ON n.indexrelid" EQ "x.oid "
+	"$2::pg_catalog.text LEFT JOIN pg_catalog.pg_index n ON n.indexrelid" EQ "x.oid "
 
 #define FROM_INDEX                                                                        \
 	"FROM pg_catalog.pg_index n JOIN pg_catalog.pg_class c ON c.oid" EQ "n.indrelid " \
-	"JOIN pg_catalog.pg_class x ON x.oid" EQ "n.indexrelid AND $2::text IS NOT NULL "
+	"JOIN pg_catalog.pg_class x ON x.oid" EQ                                          \
+	"n.indexrelid AND $2::pg_catalog.text IS NOT NULL "
 
 #define NAMES                                                          \
 	"JOIN pg_catalog.pg_namespace s ON s.oid" EQ "c.relnamespace " \
@@ -52,8 +55,8 @@
 
 #define TABLE "WHERE c.oid" EQ
 #define INDEX "WHERE n.indexrelid" EQ
-#define BY_NAME "pg_catalog.to_regclass($1::text)"
-#define BY_OID "$1::oid"
+#define BY_NAME "pg_catalog.to_regclass($1::pg_catalog.text)"
+#define BY_OID "$1::pg_catalog.oid"
 
 static const char table_sql[] = FOUND PROPERTIES FROM_TABLE NAMES TABLE BY_NAME;
 static const char index_sql[] = FOUND PROPERTIES FROM_INDEX NAMES INDEX BY_NAME;
@@ -109,19 +112,22 @@ bool aside_lookup_parameters(
  *
  * The connection is new and knows nothing of the catalog, and planning costs it more than running:
  * so one pass over the locks, and functions instead of the views above them. A backend has locks in
- * its own database only. 99 is pg_toast, 2615 pg_namespace.
+ * its own database only. 99 is pg_toast, 2615 pg_namespace. Its search_path is pg_catalog.
  */
-#define HOLDS "l.pid = $1::int AND l.granted AND l.locktype = "
-#define THEIR_STATE "pg_catalog.pg_stat_get_activity($1::int) a"
+#define HOLDS "l.pid = $1::pg_catalog.int4 AND l.granted AND l.locktype = "
+#define THEIR_STATE "pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) a"
 
+/* The search_path is pg_catalog. */
 static const char obstacle_sql[] =
 	"SELECT CASE "
-	"WHEN pg_catalog.bool_or(" HOLDS "'relation' AND l.relation IN ($3::oid, $4::oid) "
+	"WHEN pg_catalog.bool_or(" HOLDS
+	"'relation' AND l.relation IN ($3::pg_catalog.oid, $4::pg_catalog.oid) "
 	" AND ($2 <> 'cic' OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))) THEN 'lock' "
 	"WHEN $2 IN ('cic', 'ric') AND (SELECT a.backend_xmin FROM " THEIR_STATE ") IS NOT NULL "
 	" THEN 'snapshot' "
 	"WHEN $2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = "
-	"$3::oid AND c.xmax <> '0'::pg_catalog.xid AND c.xmax::text = (SELECT a.backend_xid::text "
+	"$3::pg_catalog.oid AND c.xmax <> '0'::pg_catalog.xid AND c.xmax::pg_catalog.text = "
+	"(SELECT a.backend_xid::pg_catalog.text "
 	"FROM " THEIR_STATE ")) THEN 'catalog' "
 	"WHEN pg_catalog.bool_or(" HOLDS "'relation' AND l.mode IN ('ShareLock', "
 	" 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND EXISTS (SELECT 1 "
@@ -129,26 +135,27 @@ static const char obstacle_sql[] =
 	" 'S', 'v', 'f') AND c.relpersistence <> 't' AND c.relnamespace <> 99)) THEN 'strong' "
 	"WHEN $2 = 'cic' AND pg_catalog.bool_or(" HOLDS "'object' AND l.mode = "
 	" 'AccessExclusiveLock' AND l.classid <> 2615) THEN 'object' "
-	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::int), "
+	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::pg_catalog.int4), "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_get_activity(NULL) s WHERE s.backend_xmin IS "
-	"NOT NULL AND s.state = 'idle in transaction' AND s.pid <> $1::int) "
+	"NOT NULL AND s.state = 'idle in transaction' AND s.pid <> $1::pg_catalog.int4) "
 	"FROM pg_catalog.pg_lock_status() l";
 
-/* Does somebody wait for the transaction, though through others, who is in the statement's way? */
+/* Does somebody wait for the transaction, though through others, who is in the statement's way? The
+ * search_path is pg_catalog. */
 static const char third_sql[] =
 	"WITH RECURSIVE waits(root, pid) AS (SELECT DISTINCT x.pid, b.pid FROM pg_catalog.pg_locks "
 	"x, "
 	" pg_catalog.unnest(pg_catalog.pg_blocking_pids(x.pid)) b(pid) WHERE NOT x.granted AND "
-	"x.pid <> $1::int "
+	"x.pid <> $1::pg_catalog.int4 "
 	" UNION SELECT w.root, b.pid FROM waits w, "
 	"pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)) "
-	"SELECT 1 FROM waits w WHERE w.pid = $1::int AND ("
+	"SELECT 1 FROM waits w WHERE w.pid = $1::pg_catalog.int4 AND ("
 	" ($2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE "
 	"a.pid = w.root "
 	"  AND a.backend_xmin IS NOT NULL)) "
 	" OR EXISTS (SELECT 1 FROM pg_catalog.pg_locks x WHERE x.pid = w.root AND x.locktype = "
 	"'relation' "
-	"  AND x.relation IN ($3::oid, $4::oid)))";
+	"  AND x.relation IN ($3::pg_catalog.oid, $4::pg_catalog.oid)))";
 
 static const char *class_of(const struct statement *s)
 {
@@ -334,8 +341,8 @@ static void ask_who_sees_it(struct aside *a)
 
 	snprintf(oid, sizeof(oid), "%u", a->job.wanted_relation);
 	pq_query_params(a->aside,
-		"SELECT 1 FROM pg_catalog.pg_class WHERE oid" EQ "$1::oid AND relpersistence" NE
-		"'t'",
+		"SELECT 1 FROM pg_catalog.pg_class WHERE oid" EQ
+		"$1::pg_catalog.oid AND relpersistence" NE "'t'",
 		parameters, 1, on_seen, a);
 }
 
@@ -469,7 +476,7 @@ static void look_up_partition(struct aside *a)
 		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
 		"c "
 		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE c.oid" EQ
-		"$1::oid",
+		"$1::pg_catalog.oid",
 		parameters, 1, on_partition, a);
 }
 

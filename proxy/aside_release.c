@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "aside_state.h"
+#include "catalog.h"
 #include "registry.h"
 #include "timer.h"
 
@@ -57,7 +58,8 @@ static void ask(struct aside *a)
 	const char *parameters[] = {server_pid};
 
 	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
-	pq_query_params(a->watch, ASIDE_SNAPSHOTS_SQL("$1::int"), parameters, 1, on_answer, a);
+	pq_query_params(
+		a->watch, ASIDE_SNAPSHOTS_SQL("$1::pg_catalog.int4"), parameters, 1, on_answer, a);
 }
 
 static void on_rested(void *owner, const struct pq_result *r)

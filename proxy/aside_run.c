@@ -162,7 +162,8 @@ static void succeed(struct aside *a)
 /* Columns: OID, valid and ready, name. */
 static const char verify_sql[] =
 	"SELECT i.indexrelid, i.indisvalid AND i.indisready, c.relname FROM pg_catalog.pg_index i "
-	"JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid WHERE i.indrelid" EQ "$1::oid";
+	"JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid WHERE i.indrelid" EQ
+	"$1::pg_catalog.oid";
 
 /* The index that was to be made: of the wanted name, or the one our own backend said it builds. */
 static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)

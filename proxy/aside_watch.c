@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "aside_state.h"
+#include "catalog.h"
 #include "config.h"
 #include "log.h"
 #include "timer.h"
@@ -24,9 +25,9 @@
  */
 #define LOST_MS 20000u
 
-#define SNAPSHOTS_SQL ASIDE_SNAPSHOTS_SQL("$2::int")
+#define SNAPSHOTS_SQL ASIDE_SNAPSHOTS_SQL("$2::pg_catalog.int4")
 
-/* One row; columns: see enum watch_column. */
+/* One row; columns: see enum watch_column. The search_path is pg_catalog. */
 static const char watch_sql[] =
 	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
 	"UNION SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) FROM b WHERE b.pid <> "
@@ -35,7 +36,8 @@ static const char watch_sql[] =
 	"p.lockers_total, "
 	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done, "
 	"(" SNAPSHOTS_SQL ") FROM "
-	"(SELECT pg_catalog.bool_or(pid = $2::int) AS own, pg_catalog.count(*) > 0 AS waits, "
+	"(SELECT pg_catalog.bool_or(pid = $2::pg_catalog.int4) AS own, pg_catalog.count(*) > 0 AS "
+	"waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
 	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
 	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))) AS who, "
@@ -90,8 +92,8 @@ static void send_cancel(struct aside *a)
 	a->cancel_due = false;
 	a->cancelling = true;
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
-	pq_query_params(a->watch, "SELECT pg_catalog.pg_cancel_backend($1::int)", parameters, 1,
-		on_cancel_sent, a);
+	pq_query_params(a->watch, "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)",
+		parameters, 1, on_cancel_sent, a);
 }
 
 void aside_watch_cancel(struct aside *a)

@@ -23,4 +23,11 @@
 	"l.database" EQ "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname" EQ           \
 	"pg_catalog.current_database()))"
 
+/* The question which server processes sit in a transaction with a snapshot, but for that one: their
+ * numbers, in one row. */
+#define ASIDE_SNAPSHOTS_SQL(self)                                                            \
+	"SELECT pg_catalog.string_agg(s.pid::pg_catalog.text, ' ') "                         \
+	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL AND s.state" EQ \
+	"'idle in transaction' AND s.datname" EQ "pg_catalog.current_database() AND s.pid" NE self
+
 #endif

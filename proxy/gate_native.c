@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "catalog.h"
 #include "gate_state.h"
 #include "timer.h"
 #include "worker.h"

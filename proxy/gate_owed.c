@@ -234,10 +234,11 @@ void gate_run_named(struct session *s)
 	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
 				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
 				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
-				    "FROM pg_catalog.unnest(CASE WHEN $2::text" EQ
+				    "FROM pg_catalog.unnest(CASE WHEN $2::pg_catalog.text" EQ
 				    "'' THEN pg_catalog.current_schemas(true) ELSE "
 				    "ARRAY[$2::pg_catalog.name] END) WITH ORDINALITY p(s, i) "
-				    "WHERE $3::text IN ('', pg_catalog.current_database()::text) "
+				    "WHERE $3::pg_catalog.text" EQ "'' OR $3::pg_catalog.text" EQ
+				    "pg_catalog.current_database()::pg_catalog.text "
 				    "ORDER BY p.i",
 		.values = values,
 		.n_values = 3};

@@ -136,7 +136,8 @@ static void check_create(struct session *s)
 	struct question questions[] = {
 		{.sql = aside_lookup_oid_sql(&e->statement), .values = table_values, .n_values = 2},
 		{.sql = "SELECT pg_catalog.bool_or(a.attisdropped) FROM pg_catalog.pg_attribute a "
-			"WHERE a.attrelid" EQ "$1::oid AND a.attnum" EQ "ANY ($2::int2[])",
+			"WHERE a.attrelid" EQ "$1::pg_catalog.oid AND a.attnum" EQ
+			"ANY ($2::pg_catalog.int2[])",
 			.values = column_values,
 			.n_values = 2},
 	};
@@ -183,14 +184,16 @@ static void ask_what_depends(struct session *s, uint32_t index, gate_fn then)
 		{.sql = "SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0), "
 			"pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) "
 			"FROM pg_catalog.pg_depend d WHERE d.classid" EQ
-			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid" EQ "$1::oid AND "
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid" EQ
+			"$1::pg_catalog.oid AND "
 			"(d.deptype" EQ "'i' OR d.deptype" EQ "'P' OR d.deptype" EQ "'e') LIMIT 1",
 			.values = values,
 			.n_values = 1},
 		{.sql = "SELECT pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), "
 			"pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) "
 			"FROM pg_catalog.pg_depend d WHERE d.refclassid" EQ
-			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid" EQ "$1::oid "
+			"'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid" EQ
+			"$1::pg_catalog.oid "
 			"AND d.deptype" EQ "'n' LIMIT 1",
 			.values = values,
 			.n_values = 1},
@@ -227,12 +230,14 @@ static void on_partition(void *owner, unsigned question, const struct slice *val
 		gate_note_partition(&g->found, values);
 }
 
-#define PARTITION_SQL(which)                                                                  \
-	"SELECT r.oid, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid" EQ    \
-	"r.oid AND i.inhparent" EQ "$2::oid), EXISTS (SELECT 1 FROM "                         \
-	"pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ "$2::oid AND p.partdefid" NE \
-	"0::pg_catalog.oid), (SELECT c.relname FROM pg_catalog.pg_inherits i JOIN "           \
-	"pg_catalog.pg_class c ON c.oid" EQ "i.inhrelid WHERE i.inhparent" EQ "$2::oid AND "  \
+#define PARTITION_SQL(which)                                                               \
+	"SELECT r.oid, EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid" EQ \
+	"r.oid AND i.inhparent" EQ "$2::pg_catalog.oid), EXISTS (SELECT 1 FROM "           \
+	"pg_catalog.pg_partitioned_table p WHERE p.partrelid" EQ                           \
+	"$2::pg_catalog.oid AND p.partdefid" NE                                            \
+	"0::pg_catalog.oid), (SELECT c.relname FROM pg_catalog.pg_inherits i JOIN "        \
+	"pg_catalog.pg_class c ON c.oid" EQ "i.inhrelid WHERE i.inhparent" EQ              \
+	"$2::pg_catalog.oid AND "                                                          \
 	"i.inhdetachpending LIMIT 1) FROM pg_catalog.pg_class r WHERE r.oid" EQ which
 
 void gate_ask_for_partition(
@@ -240,8 +245,9 @@ void gate_ask_for_partition(
 {
 	char table[16];
 	const char *values[] = {value, table};
-	struct question q = {.sql = by_oid ? PARTITION_SQL("$1::oid")
-					   : PARTITION_SQL("pg_catalog.to_regclass($1::text)"),
+	struct question q = {
+		.sql = by_oid ? PARTITION_SQL("$1::pg_catalog.oid")
+			      : PARTITION_SQL("pg_catalog.to_regclass($1::pg_catalog.text)"),
 		.values = values,
 		.n_values = 2};
 

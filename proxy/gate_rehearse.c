@@ -34,14 +34,17 @@ static const char settings_sql[] =
 
 /* The columns of $2 that the index of its copy $1 uses, by number: names may change. */
 static const char columns_sql[] =
-	"SELECT pg_catalog.string_agg(DISTINCT o.attnum::text, ',') FROM pg_catalog.pg_index i "
+	"SELECT pg_catalog.string_agg(DISTINCT o.attnum::pg_catalog.text, ',') FROM "
+	"pg_catalog.pg_index i "
 	"JOIN pg_catalog.pg_depend d ON d.classid" EQ "'pg_catalog.pg_class'::pg_catalog.regclass "
 	"AND d.objid" EQ "i.indexrelid AND d.refclassid" EQ "d.classid "
 	"AND d.refobjid" EQ "i.indrelid "
 	"JOIN pg_catalog.pg_attribute a ON a.attrelid" EQ "i.indrelid AND a.attnum" EQ
 	"d.refobjsubid "
-	"JOIN pg_catalog.pg_attribute o ON o.attrelid" EQ "$2::oid AND o.attname" EQ "a.attname "
-	"WHERE i.indrelid" EQ "pg_catalog.to_regclass($1::text) AND d.refobjsubid" GT "0";
+	"JOIN pg_catalog.pg_attribute o ON o.attrelid" EQ "$2::pg_catalog.oid AND o.attname" EQ
+	"a.attname "
+	"WHERE i.indrelid" EQ "pg_catalog.to_regclass($1::pg_catalog.text) AND d.refobjsubid" GT
+	"0";
 
 /*
  * The position in the rehearsed text becomes one in the statement's own: only the table's name

@@ -51,9 +51,9 @@ static void ask_for_name(struct index_drop *d)
 		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace "
 		"JOIN pg_catalog.pg_index i ON i.indexrelid" EQ "c.oid "
 		"JOIN pg_catalog.pg_class t ON t.oid" EQ "i.indrelid "
-		"WHERE c.oid" EQ "$1::oid AND (c.relname" EQ "('" INDEX_DROP_PREFIX "'" CAT
-		"$1::text) OR (t.relkind" EQ "'t' AND NOT i.indisvalid AND NOT " SOMEBODY_BUILDS
-		"))",
+		"WHERE c.oid" EQ "$1::pg_catalog.oid AND (c.relname" EQ "('" INDEX_DROP_PREFIX
+		"'" CAT "$1::pg_catalog.text) OR (t.relkind" EQ
+		"'t' AND NOT i.indisvalid AND NOT " SOMEBODY_BUILDS "))",
 		parameters, 1, on_named, d);
 }
 
@@ -100,8 +100,9 @@ static void rename_it(struct index_drop *d)
 	uint32_t index = d->index;
 	char *sql;
 
+	/* From its first statement on, the search_path is pg_catalog. */
 	if (asprintf(&sql,
-		    "DO $pgaside$ DECLARE t record; BEGIN "
+		    "DO $pgaside$ DECLARE t pg_catalog.record; BEGIN "
 		    "PERFORM pg_catalog.set_config('lock_timeout', '%ums', true), "
 		    "pg_catalog.set_config('search_path', 'pg_catalog', true); "
 		    "SELECT c.oid, c.relkind INTO t FROM pg_catalog.pg_index i "

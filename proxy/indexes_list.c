@@ -12,14 +12,16 @@
 
 #include "indexes_state.h"
 
+/* The search_path is pg_catalog. */
 #define LIST_BEFORE                                                                           \
 	"SELECT i.indexrelid, i.indrelid, pg_catalog.format('%I.%I', n.nspname, c.relname), " \
 	"pg_catalog.format('%I.%I', tn.nspname, t.relname), "                                 \
 	"pg_catalog.pg_relation_size(i.indexrelid), "                                         \
 	"CASE WHEN pg_catalog.current_setting('track_commit_timestamp') = 'on' THEN "         \
 	"pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - "                       \
-	"pg_catalog.pg_xact_commit_timestamp(i.xmin))::bigint END, "
+	"pg_catalog.pg_xact_commit_timestamp(i.xmin))::pg_catalog.int8 END, "
 
+/* The search_path is pg_catalog. */
 #define LIST_BEHIND                                                                            \
 	"CASE WHEN c.relkind = 'I' THEN 'partitioned' WHEN c.relispartition THEN 'attached' "  \
 	"WHEN b.pid IS NOT NULL THEN 'building' ELSE 'leftover' END, "                         \
@@ -48,7 +50,8 @@
 static const char list_sql[] = LIST_BEFORE "NULL, " LIST_BEHIND;
 static const char list_files_sql[] = LIST_BEFORE
 	"pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - (pg_catalog.pg_stat_file("
-	"pg_catalog.pg_relation_filepath(i.indexrelid), true)).modification)::bigint, " LIST_BEHIND;
+	"pg_catalog.pg_relation_filepath(i.indexrelid), "
+	"true)).modification)::pg_catalog.int8, " LIST_BEHIND;
 
 enum column {
 	COLUMN_OID,

@@ -93,9 +93,11 @@ static void find_remains(struct indexes *x)
 	const char *parameters[] = {table};
 
 	snprintf(table, sizeof(table), "%u", row_of(x)->table_oid);
+	/* The search_path is pg_catalog. */
 	pq_query_params(x->pq,
 		"SELECT i.indexrelid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c "
-		"ON c.oid = i.indexrelid WHERE i.indrelid = $1::oid AND NOT i.indisvalid "
+		"ON c.oid = i.indexrelid WHERE i.indrelid = $1::pg_catalog.oid AND NOT "
+		"i.indisvalid "
 		"AND c.relname ~ '_ccnew[0-9]*$'",
 		parameters, 1, on_remains, x);
 }
@@ -141,12 +143,14 @@ static void find_name(struct indexes *x)
 	const char *parameters[] = {oid};
 
 	snprintf(oid, sizeof(oid), "%u", row_of(x)->oid);
+	/* The search_path is pg_catalog. */
 	pq_query_params(x->pq,
 		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index "
 		"i "
 		"JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
 		"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-		"WHERE i.indexrelid = $1::oid AND NOT i.indisvalid AND NOT " SOMEBODY_BUILDS,
+		"WHERE i.indexrelid = $1::pg_catalog.oid AND NOT i.indisvalid AND "
+		"NOT " SOMEBODY_BUILDS,
 		parameters, 1, on_named, x);
 }
 

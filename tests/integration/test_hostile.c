@@ -138,11 +138,14 @@ static void make_shadows(void)
 		"oid", "name", "text", "int4", "xid", "\"char\"", "bool"};
 	static const char *const operators[] = {"=", "<>"};
 	static const char body[] =
-		"LANGUAGE plpgsql AS $b$BEGIN RAISE EXCEPTION 'shadowed'; END$b$";
+		"LANGUAGE plpgsql AS $b$BEGIN PERFORM nextval('evil.calls'); RAISE EXCEPTION "
+		"'shadowed'; END$b$";
+	static const char *const types[] = {
+		"oid", "name", "text", "int2", "int4", "int8", "xid", "bool", "regclass", "record"};
 
 	tell("DROP SCHEMA IF EXISTS evil CASCADE; CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil "
 	     "TO "
-	     "PUBLIC");
+	     "PUBLIC; CREATE SEQUENCE evil.calls; GRANT ALL ON SEQUENCE evil.calls TO PUBLIC");
 	for (size_t i = 0; i < LENGTH(operands); i++) {
 		tell("CREATE FUNCTION evil.op(%s, %s) RETURNS bool %s", operands[i], operands[i],
 			body);
@@ -163,6 +166,17 @@ static void make_shadows(void)
 	tell("CREATE FUNCTION evil.pg_sleep(float8) RETURNS void %s", body);
 	tell("CREATE VIEW evil.pg_class AS SELECT 1 AS oid; CREATE VIEW evil.pg_index AS SELECT 1 "
 	     "AS x");
+	tell("CREATE FUNCTION evil.touch(bool) RETURNS bool %s", body);
+	for (size_t i = 0; i < LENGTH(types); i++)
+		tell("CREATE DOMAIN evil.%s AS pg_catalog.%s CHECK (evil.touch(VALUE IS NULL))",
+			types[i], strcmp(types[i], "record") == 0 ? "oid" : types[i]);
+}
+
+/* Calls of it would be counted, whatever becomes of their transactions. */
+static void shadows_were_not_called(void)
+{
+	assert_string_equal(ask("SELECT is_called FROM evil.calls"), "f");
+	tell("DROP SCHEMA evil CASCADE");
 }
 
 static void nothing_in_the_search_path_is_called(void **state)
@@ -190,7 +204,56 @@ static void nothing_in_the_search_path_is_called(void **state)
 	db_do(conn, "DROP INDEX CONCURRENTLY i");
 	db_do(conn, "COMMIT");
 	assert_string_equal(index_state("public.i"), "");
-	tell("DROP SCHEMA evil CASCADE");
+	shadows_were_not_called();
+}
+
+/* What is owed, looked at before COMMIT and named meanwhile; what goes to the server as it is. */
+static void nor_by_what_is_owed_or_native(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(proxy->port, "");
+
+	(void)state;
+	make_shadows();
+	tell("CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR "
+	     "VALUES FROM (0) TO (9); ALTER TABLE p OWNER TO app; ALTER TABLE p1 OWNER TO app");
+	db_do(conn, "SET search_path = evil, pg_catalog, public");
+	db_do(other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM t");
+	db_do(other, "COMMIT");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_do(conn, "BEGIN");
+	db_do(conn, "UPDATE t SET v = 'x' WHERE false");
+	db_do(conn, "DROP INDEX CONCURRENTLY i");
+	db_do(conn, "REINDEX TABLE CONCURRENTLY t");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY iy ON t (id)");
+	db_do(conn, "REINDEX INDEX CONCURRENTLY app.public.ix");
+	db_do(conn, "DROP INDEX CONCURRENTLY iy");
+	db_do(conn, "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("public.ix"), "t");
+	assert_string_equal(index_state("public.iy"), "");
+	assert_string_equal(index_state("public.i"), "");
+	shadows_were_not_called();
+}
+
+/* That schema comes first for types, whatever search_path says. */
+static void a_temporary_table_is_no_type_of_ours(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	db_do(conn, "CREATE TEMPORARY TABLE text (id int); CREATE TEMPORARY TABLE oid (id int); "
+		    "CREATE TEMPORARY TABLE int4 (id int)");
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
+	db_do(conn, "UPDATE t SET v = 'x' WHERE false");
+	db_do(conn, "CREATE INDEX CONCURRENTLY ix ON t (id)");
+	db_do(conn, "CREATE INDEX CONCURRENTLY iy ON t (id)");
+	db_do(conn, "DROP INDEX CONCURRENTLY iy");
+	db_do(conn, "DROP INDEX CONCURRENTLY i");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("ix"), "t");
+	assert_string_equal(index_state("i"), "");
 }
 
 int main(void)
@@ -200,6 +263,8 @@ int main(void)
 		FRESH_TEST(odd_names_of_indexes_are_only_names),
 		FRESH_TEST(odd_settings_and_roles_are_copied_as_they_are),
 		FRESH_TEST(nothing_in_the_search_path_is_called),
+		FRESH_TEST(nor_by_what_is_owed_or_native),
+		FRESH_TEST(a_temporary_table_is_no_type_of_ours),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

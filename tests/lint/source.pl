@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # What a compiler does not check: which layer may include and call what, words that are not used
-# here, lengths. Takes the C files to look at; prints "file:line: why" and ends with status 1.
+# here, names in SQL that a search_path decides, lengths. Takes the C files to look at; prints "file:line: why" and ends with status 1.
 use strict;
 use warnings;
 
@@ -37,6 +37,34 @@ sub code_of {
 	my $skip = qr{/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'}s;
 	$text =~ s{($skip)}{ my $s = $1; my $n = $s =~ tr/\n//; ($s =~ m{^/} ? ' ' : '""') . "\n" x $n }ge;
 	return split /\n/, $text, -1;
+}
+
+# SQL asks for types of pg_catalog by their full names, and calls operators by the macros of catalog.h:
+# what stands before pg_catalog in a search_path (types of pg_temp always do) is somebody else's.
+# Operators may have their short names where the comment in front, up to a blank line, has the words
+# "search_path is pg_catalog".
+my $string = qr{"(?:\\.|[^"\\\n])*"};
+my $piece = qr{$string|\b[A-Z][A-Z0-9_]*\b(?:\([^()]*\))?};
+my $short_type = qr{(?:::\s*(?!pg_catalog\.)(?=\w*[a-z]|\\")|\bCAST\s*\(|\bDECLARE\s\w+\s(?!pg_catalog\.))[^\n]{0,20}};
+my $short_operator = qr{(?:[-+*/<>=~!@#%^&|]*[<>=~|][-+*/<>=~!@#%^&|]*
+	|\b(?:IN|ANY|I?LIKE|SIMILAR|BETWEEN|DISTINCT\s+FROM|NULLIF|NATURAL|USING(?=\s*\()
+	|CASE(?!\s++WHEN\b))\b)[^\n]{0,20}}x;
+
+sub check_sql {
+	my ($file, $text, $raw) = @_;
+	$text =~ s{(/\*.*?\*/)|($string)}{ $2 // "\n" x ($1 =~ tr/\n//) }gse;
+	while ($text =~ m{((?:$piece)(?:[\s\\]+(?:$piece))*)}g) {
+		my ($sql, $line) = ($1, 1 + (substr($text, 0, $-[0]) =~ tr/\n//));
+		$sql =~ s{($string)|(\b[A-Z]\w*)(\([^()]*\))?}{ $1 ? substr($1, 1, -1) : ' EQ ' . ($3 // '') }ge;
+		complain($file, $line, "$&: a type without pg_catalog") if $sql =~ $short_type;
+		next if $sql !~ /pg_catalog\.|\bSELECT\b/;
+		$sql =~ s{\bEQ\s+ANY\b|\bOPERATOR\(pg_catalog\.[^)]*\)|'[^']*'|::|%\w|\bSET \w+ =|\\\n}{ X }g;
+		next if $sql !~ $short_operator;
+		my ($short, $first) = ($&, $line - 1);
+		$first-- while $first > 0 && $raw->[$first - 1] =~ /\S/;
+		complain($file, $line, "$short: an operator without pg_catalog")
+			if join(' ', @$raw[$first .. $line - 1]) !~ /search_path[\s*]+is[\s*]+pg_catalog/;
+	}
 }
 
 sub check_include {
@@ -93,5 +121,6 @@ for my $file (@ARGV) {
 	complain($file, 1, "the first line is \"name.h - purpose.\"")
 		if $file =~ m{([^/]+\.h)$} && $text !~ m{^/\*\s*\*?\s*\Q$1\E - };
 	check_functions($file, \@raw, @code);
+	check_sql($file, $text, \@raw) if $file =~ m{^proxy/};
 }
 exit($failures ? 1 : 0);
