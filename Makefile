@@ -281,7 +281,7 @@ tsan-suites: all $(SHARED_UNIT) $(THREADED)
 
 # What depends on the server most. test_aside_query does, too, but 18 reports search_path as well.
 SPREAD := $(filter $(foreach t,aside aside_commit aside_errors aside_extended aside_settings cancel concurrency faults \
-	login owed_commit relay rollback,%/test_$(t)),$(INTEGRATION))
+	login owed_commit relay replaced rollback,%/test_$(t)),$(INTEGRATION))
 versions: $(SPREAD) $(BUILD)/pgaside
 	@for bin in $$(tests/matrix/install-servers.sh); do \
 		PG_BIN=$$bin $(SUITE) versions/$$(expr $$bin : '.*postgres-\([0-9]*\)') $(SPREAD) || exit 1; done

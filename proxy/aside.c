@@ -27,7 +27,7 @@ static const struct {
 	[ASIDE_READY] = {"ready", TO(ASIDE_LOOKING) | ENDS},
 	[ASIDE_LOOKING] = {"looking", TO(ASIDE_REPAIRING) | TO(ASIDE_RUNNING) | ENDS},
 	[ASIDE_REPAIRING] = {"repairing", TO(ASIDE_RUNNING) | ENDS},
-	[ASIDE_RUNNING] = {"running", TO(ASIDE_VERIFYING) | ENDS},
+	[ASIDE_RUNNING] = {"running", TO(ASIDE_VERIFYING) | TO(ASIDE_LOOKING) | ENDS},
 	[ASIDE_VERIFYING] = {"verifying", TO(ASIDE_REPAIRING) | ENDS},
 	[ASIDE_CLEANING] = {"cleaning", TO(ASIDE_SETTINGS) | TO(ASIDE_TOLD)},
 	[ASIDE_TOLD] = {"told", TO(ASIDE_SETTINGS) | TO(ASIDE_KEPT) | TO(ASIDE_ENDED)},
@@ -150,6 +150,7 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 	a->job.told = true;
 	if (result == ASIDE_DONE)
 		outcome.made = a->job.made;
+	outcome.likeness = a->job.likeness;
 	outcome.condemned = a->job.for_later;
 	outcome.n_condemned = a->job.n_for_later;
 	publish_outcome(a, result);
@@ -364,6 +365,7 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	j->wanted_index = r->index;
 	j->condemned = r->condemned;
 	j->partition = r->partition;
+	snprintf(j->likeness, sizeof(j->likeness), "%s", r->likeness ? r->likeness : "");
 	if (r->mode == ASIDE_UNDO) {
 		j->relation = r->relation;
 		j->made = r->index;

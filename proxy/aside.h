@@ -54,6 +54,9 @@ struct aside_request {
 	uint32_t index;	    /* and the index, or the relation that has the new index's name */
 	uint32_t condemned; /* OID of an index that has the new index's name and is to go; 0 */
 	uint32_t partition; /* OID of the one that an owed statement detaches; 0 */
+	/* Of the index, or "": when that is gone, the one that REINDEX has put in its place is
+	 * meant. */
+	const char *likeness;
 };
 
 enum aside_result {
@@ -66,8 +69,9 @@ enum aside_result {
 struct aside_outcome {
 	enum aside_result result;
 	enum placement_obstacle obstacle;
-	struct slice error; /* body of an ErrorResponse; borrowed inside the callback */
-	uint32_t made;	    /* OID of the index that was made; 0 = none */
+	struct slice error;   /* body of an ErrorResponse; borrowed inside the callback */
+	uint32_t made;	      /* OID of the index that was made; 0 = none */
+	const char *likeness; /* of that; borrowed inside the callback */
 	/* Indexes that lost their names and are still to go, but wait for the client's transaction;
 	 * borrowed inside the callback. */
 	const uint32_t *condemned;
@@ -141,6 +145,8 @@ enum aside_lookup_column {
 	LOOKUP_MAINTAINED,   /* the role has MAINTAIN on the table (version 17) */
 	LOOKUP_TEMPORARY,    /* the role may make temporary tables */
 	LOOKUP_VERSION,	     /* of the server: 150004 */
+	LOOKUP_INDEX_NAME,   /* of the index, quoted, with its schema */
+	LOOKUP_LIKENESS,     /* of an index that is there already; NULL */
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);

@@ -3,7 +3,6 @@
  * the way.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "aside_state.h"
@@ -36,7 +35,7 @@
 	"pg_catalog.has_table_privilege(c.oid, 'MAINTAIN') ELSE false END, "               \
 	"pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), "  \
 	"pg_catalog.current_setting('server_version_num'), "                               \
-	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END "
+	"CASE WHEN x.oid IS NOT NULL THEN pg_catalog.format('%I.%I', y.nspname, x.relname) END"
 
 /* An index that is to be in the same schema. */
 #define FROM_TABLE                                                                               \
@@ -58,18 +57,18 @@
 #define BY_NAME "pg_catalog.to_regclass($1::pg_catalog.text)"
 #define BY_OID "$1::pg_catalog.oid"
 
-static const char table_sql[] = FOUND PROPERTIES FROM_TABLE NAMES TABLE BY_NAME;
-static const char index_sql[] = FOUND PROPERTIES FROM_INDEX NAMES INDEX BY_NAME;
-static const char table_oid_sql[] = FOUND PROPERTIES FROM_TABLE NAMES TABLE BY_OID;
-static const char index_oid_sql[] = FOUND PROPERTIES FROM_INDEX NAMES INDEX BY_OID;
+#define UNLIKE ", NULL "
+#define LIKENESS ", " INDEX_LIKENESS("n", "x") " "
+
+static const char table_sql[] = FOUND PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_NAME;
+static const char index_sql[] = FOUND PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_NAME;
+static const char table_oid_sql[] = FOUND PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_OID;
+static const char index_oid_sql[] = FOUND PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_OID;
 /* A new connection knows nothing of the catalog, so each thing that is asked for costs it. */
 static const char table_found_sql[] = FOUND FROM_TABLE TABLE BY_NAME;
 static const char index_found_sql[] = FOUND FROM_INDEX INDEX BY_NAME;
 
-#define LOOKUP_INDEX_NAME \
-	LOOKUP_COLUMNS /* one more column: of the index, quoted, with its schema */
-
-static bool names_an_index(const struct statement *s)
+bool aside_names_an_index(const struct statement *s)
 {
 	return s->kind == STATEMENT_DROP_INDEX ||
 	       (s->kind == STATEMENT_REINDEX && s->aside.target == STATEMENT_TARGET_INDEX);
@@ -77,12 +76,12 @@ static bool names_an_index(const struct statement *s)
 
 const char *aside_lookup_sql(const struct statement *s)
 {
-	return names_an_index(s) ? index_sql : table_sql;
+	return aside_names_an_index(s) ? index_sql : table_sql;
 }
 
 const char *aside_lookup_oid_sql(const struct statement *s)
 {
-	return names_an_index(s) ? index_oid_sql : table_oid_sql;
+	return aside_names_an_index(s) ? index_oid_sql : table_oid_sql;
 }
 
 bool aside_lookup_parameters(
@@ -91,7 +90,7 @@ bool aside_lookup_parameters(
 	struct sql_path p;
 	struct sql_name index = {.len = 0};
 
-	if (!sql_path_decode(names_an_index(s) ? s->aside.index : s->aside.table, d, &p))
+	if (!sql_path_decode(aside_names_an_index(s) ? s->aside.index : s->aside.table, d, &p))
 		return false;
 	if (s->kind == STATEMENT_CREATE_INDEX && s->aside.index.len > 0 &&
 		!sql_name_decode(s->aside.index, d, &index))
@@ -196,7 +195,7 @@ static bool is_true(const char *value)
 	return value[0] == 't';
 }
 
-static void tell_notice(struct aside *a, const char *text)
+void aside_tell_notice(struct aside *a, const char *text)
 {
 	struct bytes notice;
 
@@ -350,8 +349,8 @@ static void ask_who_sees_it(struct aside *a)
 static void missing_on_server(struct aside *a)
 {
 	struct aside_job *j = &a->job;
-	struct slice name =
-		names_an_index(&j->statement) ? j->statement.aside.index : j->statement.aside.table;
+	struct slice name = aside_names_an_index(&j->statement) ? j->statement.aside.index
+								: j->statement.aside.table;
 	bool drop = j->statement.kind == STATEMENT_DROP_INDEX;
 	char text[300];
 
@@ -362,7 +361,7 @@ static void missing_on_server(struct aside *a)
 		aside_fail(a, drop ? "42704" : "42P01", text, NULL);
 		return;
 	}
-	tell_notice(a, text);
+	aside_tell_notice(a, text);
 	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
 }
 
@@ -386,7 +385,7 @@ static void compare_with_server(struct aside *a)
 		is_found(a);
 }
 
-static void take_lookup(struct aside_job *j, const struct pq_result *r)
+void aside_take_lookup(struct aside_job *j, const struct pq_result *r)
 {
 	if (r->n_rows == 0)
 		return;
@@ -397,121 +396,6 @@ static void take_lookup(struct aside_job *j, const struct pq_result *r)
 	j->named_table = aside_oid(pq_value(r, 0, LOOKUP_INDEX_TABLE));
 }
 
-/* A slice of the old text becomes one of the new: what stands behind `border` has moved by
- * `longer`. */
-static void follow(
-	struct slice *s, struct slice old, const uint8_t *text, size_t border, size_t longer)
-{
-	size_t at;
-
-	if (!s->data)
-		return;
-	at = (size_t)(s->data - old.data);
-	s->data = text + (at > border ? at + longer : at);
-}
-
-/* Puts another name in the place of one in the statement, whose slices then point into the new
- * text. */
-static void rename_in(struct aside_job *j, struct slice *name, const char *now)
-{
-	struct statement_aside *d = &j->statement.aside;
-	struct slice *slices[] = {&d->index, &d->table, &d->partition, &d->scope};
-	struct slice old = bytes_view(&j->text);
-	size_t before = (size_t)(name->data - old.data);
-	size_t len = strlen(now);
-	struct bytes renamed;
-
-	bytes_init(&renamed, SIZE_MAX / 2);
-	bytes_put(&renamed, old.data, before);
-	bytes_put(&renamed, now, len);
-	bytes_put(&renamed, name->data + name->len, old.len - before - name->len);
-	if (bytes_failed(&renamed)) {
-		bytes_release(&renamed);
-		j->text.failed = true;
-		return;
-	}
-	for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++)
-		follow(slices[i], old, bytes_view(&renamed).data, before, len - name->len);
-	name->len = len;
-	d->n_blanks = 0;
-	bytes_release(&j->text);
-	j->text = renamed;
-	j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
-}
-
-/* The relation was dropped by the very transaction that owes this: then it is done. */
-static void done_by_itself(struct aside *a)
-{
-	if (a->job.mode == ASIDE_OWED)
-		tell_notice(a,
-			"the relation of a statement that was to run at COMMIT was dropped by the "
-			"same transaction");
-	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
-}
-
-static void on_partition(void *owner, const struct pq_result *r)
-{
-	struct aside *a = owner;
-
-	if (!r->ok) {
-		aside_fail_with(a, r);
-	} else if (r->n_rows == 0) {
-		done_by_itself(a);
-	} else {
-		rename_in(&a->job, &a->job.statement.aside.partition, pq_value(r, 0, 0));
-		if (bytes_failed(&a->job.text))
-			aside_fail(a, "53200", "out of memory", NULL);
-		else
-			aside_release_and_run(a);
-	}
-}
-
-static void look_up_partition(struct aside *a)
-{
-	char oid[16];
-	const char *parameters[] = {oid};
-
-	snprintf(oid, sizeof(oid), "%u", a->job.partition);
-	pq_query_params(a->aside,
-		"SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class "
-		"c "
-		"JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE c.oid" EQ
-		"$1::pg_catalog.oid",
-		parameters, 1, on_partition, a);
-}
-
-/* Under whatever names the relations have now, the statement is about the ones it named then. */
-static void run_by_oid(struct aside *a, const struct pq_result *r)
-{
-	struct aside_job *j = &a->job;
-	char *name;
-
-	if (j->mode == ASIDE_UNDO) {
-		if (asprintf(&name, "DROP INDEX CONCURRENTLY IF EXISTS %s",
-			    pq_value(r, 0, LOOKUP_INDEX_NAME)) < 0)
-			name = NULL;
-		bytes_clear(&j->text);
-		bytes_put_cstr(&j->text, name ? name : "");
-		j->statement.kind = STATEMENT_DROP_INDEX;
-		j->statement.text = slice_of(bytes_view(&j->text).data, bytes_length(&j->text) - 1);
-	} else if (names_an_index(&j->statement)) {
-		name = strdup(pq_value(r, 0, LOOKUP_INDEX_NAME));
-		rename_in(j, &j->statement.aside.index, name ? name : "");
-	} else {
-		if (asprintf(&name, "%s.%s", pq_value(r, 0, LOOKUP_SCHEMA),
-			    pq_value(r, 0, LOOKUP_NAME)) < 0)
-			name = NULL;
-		rename_in(j, &j->statement.aside.table, name ? name : "");
-	}
-	if (!name || bytes_failed(&j->text))
-		aside_fail(a, "53200", "out of memory", NULL);
-	else if (j->partition != 0)
-		look_up_partition(a);
-	else
-		aside_release_and_run(a);
-	free(name);
-}
-
 static void on_found(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -520,27 +404,11 @@ static void on_found(void *owner, const struct pq_result *r)
 		aside_fail_with(a, r);
 		return;
 	}
-	take_lookup(&a->job, r);
-	if (a->cancelled && a->job.mode != ASIDE_UNDO)
+	aside_take_lookup(&a->job, r);
+	if (a->cancelled)
 		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
-	else if (a->job.mode == ASIDE_NOW)
-		compare_with_server(a);
-	else if (r->n_rows == 0)
-		done_by_itself(a);
 	else
-		run_by_oid(a, r);
-}
-
-static void look_up_oid(struct aside *a)
-{
-	struct aside_job *j = &a->job;
-	bool by_index = j->mode == ASIDE_UNDO || names_an_index(&j->statement);
-	char oid[16];
-	const char *parameters[] = {oid, (const char *)bytes_view(&j->name).data};
-
-	snprintf(oid, sizeof(oid), "%u", by_index ? j->wanted_index : j->wanted_relation);
-	pq_query_params(
-		a->aside, by_index ? index_oid_sql : table_oid_sql, parameters, 2, on_found, a);
+		compare_with_server(a);
 }
 
 static bool read_names(struct aside_job *j)
@@ -570,11 +438,12 @@ void aside_look(struct aside *a)
 		j->obstacle_known = false;
 	j->found = false;
 	if (j->mode != ASIDE_NOW) {
-		look_up_oid(a);
+		aside_look_up_oid(a);
 		return;
 	}
 	parameters[0] = (const char *)bytes_view(&j->path).data;
 	parameters[1] = (const char *)bytes_view(&j->name).data;
-	pq_query_params(a->aside, names_an_index(&j->statement) ? index_found_sql : table_found_sql,
-		parameters, 2, on_found, a);
+	pq_query_params(a->aside,
+		aside_names_an_index(&j->statement) ? index_found_sql : table_found_sql, parameters,
+		2, on_found, a);
 }

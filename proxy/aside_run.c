@@ -159,11 +159,12 @@ static void succeed(struct aside *a)
 	aside_finish(a, ASIDE_DONE, OBSTACLE_NONE);
 }
 
-/* Columns: OID, valid and ready, name. */
+/* Columns: OID, valid and ready, name, likeness. */
 static const char verify_sql[] =
-	"SELECT i.indexrelid, i.indisvalid AND i.indisready, c.relname FROM pg_catalog.pg_index i "
-	"JOIN pg_catalog.pg_class c ON c.oid" EQ "i.indexrelid WHERE i.indrelid" EQ
-	"$1::pg_catalog.oid";
+	"SELECT i.indexrelid, i.indisvalid AND i.indisready, c.relname, " INDEX_LIKENESS(
+		"i", "c") " FROM pg_catalog.pg_index i "
+			  "JOIN pg_catalog.pg_class c ON c.oid" EQ
+			  "i.indexrelid WHERE i.indrelid" EQ "$1::pg_catalog.oid";
 
 /* The index that was to be made: of the wanted name, or the one our own backend said it builds. */
 static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
@@ -182,7 +183,7 @@ static bool is_wanted(const struct aside *a, const struct pq_result *r, int row)
 
 /* With IF NOT EXISTS the index is for everybody who asked for it: it is nobody's to undo. Neither
  * is one of two of which it is not known which is ours. */
-static void note_made(struct aside *a, uint32_t oid)
+static void note_made(struct aside *a, uint32_t oid, const char *likeness)
 {
 	struct aside_job *j = &a->job;
 	bool valid;
@@ -190,6 +191,7 @@ static void note_made(struct aside *a, uint32_t oid)
 	if (j->statement.aside.if_not_exists || aside_index_was_there(j, oid, &valid))
 		return;
 	j->made = j->n_made++ == 0 ? oid : 0;
+	snprintf(j->likeness, sizeof(j->likeness), "%s", likeness);
 }
 
 /*
@@ -214,7 +216,7 @@ static void on_verified(void *owner, const struct pq_result *r)
 		if (!is_wanted(a, r, i))
 			continue;
 		if (pq_value(r, i, 1)[0] == 't') {
-			note_made(a, aside_oid(pq_value(r, i, 0)));
+			note_made(a, aside_oid(pq_value(r, i, 0)), pq_value(r, i, 3));
 			continue;
 		}
 		a->job.named_index = aside_oid(pq_value(r, i, 0));
@@ -259,6 +261,8 @@ static void on_finished(void *owner, const struct pq_result *r)
 	pq_limit(a->aside, ASIDE_ANSWER_MS);
 	if (!r->ok)
 		aside_fail_with(a, r);
+	else if (a->job.mode == ASIDE_UNDO && !a->drop.renamed && a->job.likeness[0])
+		aside_look_for_another(a);
 	else if (is_cic(a) && a->job.relation != 0)
 		begin_to_verify(a);
 	else

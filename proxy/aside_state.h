@@ -6,6 +6,7 @@
 
 #include "aside.h"
 #include "bytes.h"
+#include "catalog.h"
 #include "err.h"
 #include "index_drop.h"
 #include "pq.h"
@@ -63,6 +64,7 @@ struct aside_job {
 	uint32_t wanted_relation, wanted_index; /* as the server connection sees them */
 	uint32_t condemned;			/* has the new index's name, and is to go */
 	uint32_t partition;			/* is to be detached; 0 = by its name */
+	char likeness[LIKENESS_SIZE]; /* of wanted_index, see aside_request; of what was made */
 
 	bool obstacle_asked, obstacle_known;
 	bool snapshots; /* of others, that may be let go of */
@@ -169,6 +171,17 @@ void aside_settings_done(struct aside *a);
 
 /* aside_look.c: relation, indexes, obstacles; then runs. */
 void aside_look(struct aside *a);
+/* aside_look.c: whether the statement names an index that is there, not a table. */
+bool aside_names_an_index(const struct statement *s);
+/* aside_look.c: takes over a row of the look-up, if there is one. */
+void aside_take_lookup(struct aside_job *j, const struct pq_result *r);
+/* aside_look.c: a NoticeResponse of our own. */
+void aside_tell_notice(struct aside *a, const char *text);
+/* aside_oid.c: the same as aside_look() by OID; then runs. */
+void aside_look_up_oid(struct aside *a);
+/* aside_oid.c: the index that was to be dropped was gone when its lock was had: perhaps a REINDEX
+ * had the lock before. */
+void aside_look_for_another(struct aside *a);
 /*
  * aside_look.c: asks the watch connection for obstacles while the aside connection is still made
  * ready: the client waits, so its transaction does not get in the way meanwhile.

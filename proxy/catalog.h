@@ -30,4 +30,26 @@
 	"FROM pg_catalog.pg_stat_activity s WHERE s.backend_xmin IS NOT NULL AND s.state" EQ \
 	"'idle in transaction' AND s.datname" EQ "pg_catalog.current_database() AND s.pid" NE self
 
+/*
+ * A number that tells an index of pg_index i and pg_class x from others of its table, but not from
+ * the one that REINDEX CONCURRENTLY puts in its place: its name, and how it is defined. Places in
+ * the text of an expression are no part of it.
+ */
+#define INDEX_LIKENESS(i, x)                                                                      \
+	"pg_catalog.hashtextextended(" x ".relname::pg_catalog.text" CAT "' '" CAT x              \
+	".relam::pg_catalog.text" CAT "' '" CAT "COALESCE(" x                                     \
+	".reloptions::pg_catalog.text, '')" CAT "pg_catalog.regexp_replace(("                     \
+	"pg_catalog.to_jsonb(" i ") OPERATOR(pg_catalog.-) '{indexrelid,indisvalid,indisready,"   \
+	"indislive,indcheckxmin,indisclustered,indisreplident}'::pg_catalog.text[])::pg_catalog." \
+	"text, "                                                                                  \
+	"':location -?[0-9]+', '', 'g'), 0)"
+#define LIKENESS_SIZE 24u /* of that as text */
+
+/* The valid index of a table that has that likeness. */
+#define INDEX_ALIKE_SQL(table, likeness)                                                        \
+	"SELECT i.indexrelid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid" EQ \
+	"i.indexrelid WHERE i.indrelid" EQ table                                                \
+	"::pg_catalog.oid AND i.indisvalid AND " INDEX_LIKENESS("i", "x") EQ likeness           \
+		"::pg_catalog.int8"
+
 #endif

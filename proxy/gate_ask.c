@@ -92,7 +92,7 @@ static void on_setting(void *owner, unsigned question, const struct slice *value
 		note_setting(g, slice_str("role"), values[0]);
 }
 
-static uint32_t number(struct slice value)
+uint32_t gate_number(struct slice value)
 {
 	uint32_t n = 0;
 
@@ -103,9 +103,9 @@ static uint32_t number(struct slice value)
 
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 {
-	l->relation = number(values[LOOKUP_TABLE]);
-	l->index = number(values[LOOKUP_INDEX]);
-	l->index_table = number(values[LOOKUP_INDEX_TABLE]);
+	l->relation = gate_number(values[LOOKUP_TABLE]);
+	l->index = gate_number(values[LOOKUP_INDEX]);
+	l->index_table = gate_number(values[LOOKUP_INDEX_TABLE]);
 	l->index_valid = slice_is(values[LOOKUP_INDEX_VALID], "t");
 	l->kind = values[LOOKUP_KIND].len > 0 ? (char)values[LOOKUP_KIND].data[0] : '\0';
 	l->owned = slice_is(values[LOOKUP_OWNED], "t");
@@ -113,17 +113,18 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 	l->schema_owned = slice_is(values[LOOKUP_SCHEMA_OWNED], "t");
 	l->maintained = slice_is(values[LOOKUP_MAINTAINED], "t");
 	l->temporary = slice_is(values[LOOKUP_TEMPORARY], "t");
-	l->version = number(values[LOOKUP_VERSION]);
+	l->version = gate_number(values[LOOKUP_VERSION]);
 	snprintf(l->table, sizeof(l->table), "%.*s.%.*s", (int)values[LOOKUP_SCHEMA].len,
 		(const char *)values[LOOKUP_SCHEMA].data, (int)values[LOOKUP_NAME].len,
 		(const char *)values[LOOKUP_NAME].data);
 	copy_value(l->schema, sizeof(l->schema), values[LOOKUP_SCHEMA]);
+	copy_value(l->likeness, sizeof(l->likeness), values[LOOKUP_LIKENESS]);
 	copy_value(l->name, sizeof(l->name), values[LOOKUP_NAME]);
 }
 
 void gate_note_partition(struct gate_lookup *l, const struct slice *values)
 {
-	l->partition = number(values[0]);
+	l->partition = gate_number(values[0]);
 	l->partition_attached = slice_is(values[1], "t");
 	l->has_default = slice_is(values[2], "t");
 	copy_value(l->pending, sizeof(l->pending), values[3]);
@@ -156,7 +157,7 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 	struct gate *g = owner;
 
 	if (question == 0 && n > 0)
-		g->server_pid = (int)number(values[0]);
+		g->server_pid = (int)gate_number(values[0]);
 	if (question == 0 && n == 2)
 		g->facts.redefines = slice_is(values[1], "t");
 	if (question == 1 && n >= LOOKUP_COLUMNS)

@@ -39,6 +39,7 @@ static void put_in_ledger(struct session *s)
 	bytes_put_slice(&e->columns, bytes_view(&g->columns));
 	e->relation = g->found.relation;
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
+	memcpy(e->likeness, g->found.likeness, sizeof(e->likeness));
 	if (g->unit.kind == STATEMENT_DETACH_PARTITION)
 		e->partition = g->found.partition;
 	if (ledger_has_condemned(&s->ledger, g->found.index))

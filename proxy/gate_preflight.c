@@ -16,6 +16,64 @@
 
 static void check(struct session *s);
 
+/* The row of an index that is there. One that is not valid may be about to be replaced: then it has
+ * another name already. */
+static const char here_sql[] = "SELECT i.indexrelid, CASE WHEN i.indisvalid THEN " INDEX_LIKENESS(
+	"i", "x") " END FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid" EQ
+		  "i.indexrelid WHERE i.indexrelid" EQ "$1::oid";
+
+/* The one that somebody has put in its place: a transaction that has dropped it has its lock. */
+static const char another_sql[] = INDEX_ALIKE_SQL(
+	"$2", "$3") " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ
+		    "'relation' AND l.relation" EQ "$1::oid AND l.pid" EQ
+		    "pg_catalog.pg_backend_pid() AND "
+		    "l.mode" EQ "'AccessExclusiveLock')";
+
+static void on_index(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate_lookup *found = &((struct gate *)owner)->found;
+
+	if (question == 0 && n == 2) {
+		found->index = gate_number(values[0]);
+		if (values[1].len > 0)
+			snprintf(found->likeness, sizeof(found->likeness), "%.*s",
+				(int)values[1].len, (const char *)values[1].data);
+	} else if (question == 1 && n == 1 && found->index == 0) {
+		found->index = gate_number(values[0]);
+	}
+}
+
+/* Which index is meant now; `then` finds that in `found`. */
+static void ask_for_index(
+	struct session *s, uint32_t relation, uint32_t index, const char *likeness, gate_fn then)
+{
+	struct gate *g = s->gate;
+	char oid[16], table[16], number[LIKENESS_SIZE];
+	const char *values[] = {oid, table, likeness[0] ? number : NULL};
+	struct question questions[] = {
+		{.sql = here_sql, .values = values, .n_values = 1},
+		{.sql = another_sql, .values = values, .n_values = 3},
+	};
+
+	snprintf(oid, sizeof(oid), "%u", index);
+	snprintf(table, sizeof(table), "%u", relation);
+	snprintf(number, sizeof(number), "%s", likeness);
+	g->found = (struct gate_lookup){0};
+	snprintf(g->found.likeness, sizeof(g->found.likeness), "%s", likeness);
+	gate_ask_server(s, on_index, false, questions, 2, then);
+}
+
+/* Keeps what was found. One that is gone, and has no other in its place, was dropped. */
+static void keep_index(const struct gate_lookup *found, uint32_t *index, char *likeness)
+{
+	if (found->index == 0) {
+		likeness[0] = '\0';
+		return;
+	}
+	*index = found->index;
+	memcpy(likeness, found->likeness, LIKENESS_SIZE);
+}
+
 static void next(struct session *s)
 {
 	s->gate->checking = s->gate->checking->next;
@@ -221,6 +279,22 @@ static void droppable_known(struct session *s)
 		next(s);
 }
 
+static void index_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct ledger_entry *e = g->checking;
+
+	if (g->inquiry.failed) {
+		refuse(s, bytes_view(&g->inquiry.error));
+		return;
+	}
+	keep_index(&g->found, &e->index, e->likeness);
+	if (e->statement.kind == STATEMENT_DROP_INDEX)
+		ask_what_depends(s, e->index, droppable_known);
+	else
+		next(s);
+}
+
 static void on_partition(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
@@ -288,6 +362,42 @@ static void check_detach(struct session *s)
 	gate_ask_for_partition(s, true, oid, s->gate->checking->relation, partition_known);
 }
 
+static void check_made(struct session *s);
+
+static void made_known(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct ledger_made *m = g->checking_made;
+
+	if (g->inquiry.failed) {
+		bytes_clear(&g->error);
+		bytes_put_slice(&g->error, bytes_view(&g->inquiry.error));
+		g->after_preflight(s);
+		return;
+	}
+	keep_index(&g->found, &m->index, m->likeness);
+	g->checking_made = m->next;
+	check_made(s);
+}
+
+/* What a ROLLBACK TO has condemned is found after COMMIT, too. */
+static void check_made(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct ledger_made *m = g->checking_made;
+
+	while (m && !(m->undo && m->likeness[0]))
+		m = m->next;
+	g->checking_made = m;
+	if (m) {
+		ask_for_index(s, m->relation, m->index, m->likeness, made_known);
+		return;
+	}
+	s->ledger.current = true;
+	bytes_clear(&g->error);
+	g->after_preflight(s);
+}
+
 /* The rest is either done by its object's end, or was seen when it was given. */
 static void check(struct session *s)
 {
@@ -295,8 +405,7 @@ static void check(struct session *s)
 	const struct ledger_entry *e = g->checking;
 
 	if (!e) {
-		bytes_clear(&g->error);
-		g->after_preflight(s);
+		check_made(s);
 		return;
 	}
 	switch (e->statement.kind) {
@@ -304,7 +413,11 @@ static void check(struct session *s)
 		check_create(s);
 		break;
 	case STATEMENT_DROP_INDEX:
-		ask_what_depends(s, e->index, droppable_known);
+	case STATEMENT_REINDEX:
+		if (e->index != 0)
+			ask_for_index(s, e->relation, e->index, e->likeness, index_known);
+		else
+			next(s);
 		break;
 	case STATEMENT_DETACH_PARTITION:
 		check_detach(s);
@@ -319,5 +432,6 @@ void gate_preflight(struct session *s, gate_fn then)
 {
 	s->gate->after_preflight = then;
 	s->gate->checking = s->ledger.owed;
+	s->gate->checking_made = s->ledger.made;
 	check(s);
 }

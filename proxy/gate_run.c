@@ -233,6 +233,9 @@ static void note_made(struct session *s, const struct aside_outcome *outcome)
 	who = bytes_view(&role);
 	ok = !bytes_failed(&role) && (outcome->made == 0 || ledger_note_made(&s->ledger, relation,
 								    outcome->made, who, &name));
+	if (ok && outcome->made != 0)
+		snprintf(s->ledger.made->likeness, sizeof(s->ledger.made->likeness), "%s",
+			outcome->likeness);
 	for (unsigned i = 0; i < outcome->n_condemned; i++)
 		ok &= ledger_condemn(&s->ledger, relation, outcome->condemned[i], who);
 	bytes_release(&role);
@@ -311,6 +314,8 @@ static void on_done(void *owner, const struct aside_outcome *outcome)
 	g->result = outcome->result;
 	g->facts.visible = outcome->result != ASIDE_INVISIBLE;
 	g->facts.obstacle = outcome->result == ASIDE_NOT_NOW ? outcome->obstacle : OBSTACLE_NONE;
+	if (outcome->result != ASIDE_NOT_NOW && g->unit.kind == STATEMENT_CREATE_INDEX)
+		ledger_replaced(&s->ledger, g->found.index);
 	if (g->facts.status == 'T' || outcome->n_condemned > 0)
 		note_made(s, outcome);
 	if (g->facts.status != 'T' && outcome->n_condemned > 0)

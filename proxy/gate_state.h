@@ -5,6 +5,7 @@
 #define PGASIDE_GATE_STATE_H
 
 #include "aside.h"
+#include "catalog.h"
 #include "gate.h"
 #include "inquiry.h"
 #include "placement.h"
@@ -40,7 +41,8 @@ struct gate_lookup {
 	bool owned, creates, schema_owned, maintained, temporary;
 	bool partition_attached, has_default;
 	char pending[66]; /* the partition whose DETACH has failed on its way; "" = none */
-	uint32_t version; /* of the server: 150004 */
+	char likeness[LIKENESS_SIZE]; /* of an index that is there already; "" */
+	uint32_t version;	      /* of the server: 150004 */
 	char kind;
 	char table[2 * 2 * 66]; /* schema and name, each quoted */
 	char schema[2 * 66];	/* quoted */
@@ -100,6 +102,7 @@ struct gate {
 	struct bytes schemas; /* owned: those in search_path, each with whether it has the name */
 	gate_fn after_rehearsal;
 	struct ledger_entry *checking; /* borrowed: the owed one that is looked at before COMMIT */
+	struct ledger_made *checking_made; /* borrowed: the same with one that is to be undone */
 	gate_fn after_preflight;
 
 	struct inquiry inquiry;
@@ -158,6 +161,8 @@ bool gate_was_cancelled(const struct gate *g);
 /* gate_ask.c: the client's cancel request came between two questions, where the server had nothing
  * to cancel: true, and the unit fails by it. */
 bool gate_heeds_cancel(struct session *s);
+/* gate_ask.c: an OID, or another number, of a row; 0 for NULL. */
+uint32_t gate_number(struct slice value);
 /* gate_ask.c: takes over a row of the look-up. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_ask.c: the same with the four columns of gate_ask_for_partition(). */

@@ -229,6 +229,14 @@ bool ledger_dooms(const struct ledger *l, const struct sql_name *schema,
 	return false;
 }
 
+void ledger_replaced(struct ledger *l, uint32_t index)
+{
+	struct ledger_made *m = find_made(l, index);
+
+	if (m && m->undo)
+		m->likeness[0] = '\0';
+}
+
 bool ledger_has_condemned(const struct ledger *l, uint32_t index)
 {
 	const struct ledger_made *m = find_made(l, index);
@@ -308,10 +316,20 @@ void ledger_rollback_to(struct ledger *l, const struct sql_name *name)
 	l->n_savepoints = known ? depth + 1 : 0;
 }
 
+static void forget_likenesses(struct ledger *l)
+{
+	for (struct ledger_entry *e = l->owed; e; e = e->next)
+		e->likeness[0] = '\0';
+	for (struct ledger_made *m = l->made; m; m = m->next)
+		m->likeness[0] = '\0';
+}
+
 void ledger_committed(struct ledger *l)
 {
 	struct ledger_made **at = &l->made;
 
+	if (!l->current)
+		forget_likenesses(l);
 	while (*at) {
 		struct ledger_made *m = *at;
 
@@ -323,7 +341,7 @@ void ledger_committed(struct ledger *l)
 		free_made(m);
 	}
 	l->n_savepoints = 0;
-	l->untracked = false;
+	l->untracked = l->current = false;
 }
 
 void ledger_rolled_back(struct ledger *l)
@@ -333,5 +351,5 @@ void ledger_rolled_back(struct ledger *l)
 	for (struct ledger_made *m = l->made; m; m = m->next)
 		m->undo = true;
 	l->n_savepoints = 0;
-	l->untracked = false;
+	l->untracked = l->current = false;
 }

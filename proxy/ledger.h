@@ -9,6 +9,7 @@
 #define PGASIDE_LEDGER_H
 
 #include "bytes.h"
+#include "catalog.h"
 #include "sql_name.h"
 #include "statement.h"
 
@@ -24,8 +25,10 @@ struct ledger_entry {
 	uint32_t index;		    /* OID of the index to drop or rebuild; 0 for a new one */
 	uint32_t partition;	    /* OID of the one to detach; 0 */
 	uint32_t condemned;	    /* OID of one that has the new one's name and is to go; 0 */
-	unsigned depth;		    /* savepoints that were set */
-	bool cancelled;		    /* and in which depth */
+	/* Of that index: finds the one that has come in its place; "": it is not looked for. */
+	char likeness[LIKENESS_SIZE];
+	unsigned depth; /* savepoints that were set */
+	bool cancelled; /* and in which depth */
 	unsigned cancel_depth;
 };
 
@@ -36,6 +39,7 @@ struct ledger_made {
 	struct sql_name name;	  /* empty when the statement gave none */
 	uint32_t relation;	  /* OID of its table */
 	uint32_t index;
+	char likeness[LIKENESS_SIZE]; /* as that of an entry */
 	unsigned depth;
 	bool undo;     /* the part of the transaction that wanted it is gone */
 	bool leftover; /* nobody has ever wanted it: an earlier build's */
@@ -49,6 +53,7 @@ struct ledger {
 	struct sql_name *savepoints; /* owned, outermost first; only those seen */
 	unsigned n_savepoints, room; /* set, and as many as there is memory for */
 	bool untracked; /* one was set, released or rolled back to by a text that was not read */
+	bool current;	/* indexes and likenesses are those of the moment before COMMIT */
 };
 
 void ledger_init(struct ledger *l);
@@ -84,6 +89,9 @@ bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct 
  * drop is owed, or it is condemned. */
 bool ledger_dooms(const struct ledger *l, const struct sql_name *schema,
 	const struct sql_name *name, struct sql_dialect dialect);
+/* Another index was made in the place of that one, if it is condemned: whatever is like it is not
+ * it. */
+void ledger_replaced(struct ledger *l, uint32_t index);
 /* Whether that one is condemned. */
 bool ledger_has_condemned(const struct ledger *l, uint32_t index);
 /* Removes and frees the first statement. */
@@ -97,7 +105,8 @@ bool ledger_has_room(struct ledger *l);
 void ledger_savepoint(struct ledger *l, const struct sql_name *name);
 void ledger_release_savepoint(struct ledger *l, const struct sql_name *name);
 void ledger_rollback_to(struct ledger *l, const struct sql_name *name);
-/* The transaction has committed: what was made stays, but for what a ROLLBACK TO has condemned. */
+/* The transaction has committed: what was made stays, but for what a ROLLBACK TO has condemned. An
+ * index that is gone may have been dropped by it, unless the ledger is current. */
 void ledger_committed(struct ledger *l);
 /* It has not: nothing is owed any more, and what was made is to be undone. */
 void ledger_rolled_back(struct ledger *l);

@@ -187,7 +187,8 @@ static struct aside_request request_for_owed(const struct settlement *st, bool h
 		.relation = e->relation,
 		.index = e->index,
 		.condemned = e->condemned,
-		.partition = e->partition};
+		.partition = e->partition,
+		.likeness = e->likeness};
 }
 
 static struct aside_request request_for_undo(const struct settlement *st)
@@ -196,6 +197,7 @@ static struct aside_request request_for_undo(const struct settlement *st)
 		.settings = bytes_view(&st->ledger.made->role),
 		.relation = st->ledger.made->relation,
 		.index = st->ledger.made->index,
+		.likeness = st->ledger.made->likeness,
 		.dialect = st->dialect};
 }
 
@@ -258,6 +260,7 @@ static void account(struct settlement *st, const struct aside_outcome *outcome)
 	}
 	if (outcome->result == ASIDE_DONE) {
 		note_condemned(st, outcome);
+		ledger_replaced(&st->ledger, st->ledger.owed->condemned);
 		ledger_drop_first(&st->ledger);
 		show_owed(st);
 		return;
