@@ -16,11 +16,37 @@
 /* Bytes of all together, their settings included. */
 #define OWED_MAX (64u * 1024u * 1024u)
 
+bool gate_finds_name(const struct session *s)
+{
+	const struct gate_lookup *found = &s->gate->found;
+	bool leftover = found->index_table == found->relation && !found->index_valid;
+
+	return found->index != 0 && !leftover && !ledger_owes_drop(&s->ledger, found->index) &&
+	       !ledger_has_condemned(&s->ledger, found->index);
+}
+
+/* A relation of the new index's name is there already, or will be. */
+static bool name_is_taken(const struct session *s)
+{
+	const struct gate *g = s->gate;
+	const struct statement_aside *d = &g->unit.aside;
+	struct sql_name name, schema;
+
+	if (d->index.len == 0)
+		return false;
+	if (gate_finds_name(s))
+		return true;
+	return sql_name_decode(d->index, s->dialect, &name) &&
+	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&
+	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
+}
+
 static void put_in_ledger(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct slice text = gate_unit_text(g);
 	struct ledger_entry *e;
+	bool taken = name_is_taken(s);
 	char quoted[600], notice[160];
 
 	if (ledger_size(&s->ledger) + text.len > OWED_MAX) {
@@ -37,6 +63,7 @@ static void put_in_ledger(struct session *s)
 	if (!sql_name_decode(slice_str(g->found.schema), s->dialect, &e->schema))
 		e->schema.len = 0;
 	bytes_put_slice(&e->columns, bytes_view(&g->columns));
+	e->name_was_free = !taken;
 	e->relation = g->found.relation;
 	e->index = g->unit.kind == STATEMENT_CREATE_INDEX ? 0 : g->found.index;
 	memcpy(e->likeness, g->found.likeness, sizeof(e->likeness));
@@ -68,31 +95,6 @@ static void accepted(struct session *s)
 		gate_commit_block_first(s);
 	else
 		put_in_ledger(s);
-}
-
-bool gate_name_is_taken(const struct session *s, const struct statement *st)
-{
-	const struct gate_lookup *found = &s->gate->found;
-	bool leftover = found->index_table == found->relation && !found->index_valid;
-
-	return !st->aside.if_not_exists && st->aside.index.len > 0 && found->index != 0 &&
-	       !leftover && !ledger_owes_drop(&s->ledger, found->index) &&
-	       !ledger_has_condemned(&s->ledger, found->index);
-}
-
-/* A relation of the new index's name is there already, or will be. */
-static bool name_is_taken(const struct session *s)
-{
-	const struct gate *g = s->gate;
-	const struct statement_aside *d = &g->unit.aside;
-	struct sql_name name, schema;
-
-	if (gate_name_is_taken(s, &g->unit))
-		return true;
-	return !d->if_not_exists && d->index.len > 0 &&
-	       sql_name_decode(d->index, s->dialect, &name) &&
-	       sql_name_decode(slice_str(g->found.schema), s->dialect, &schema) &&
-	       ledger_find_index(&s->ledger, &schema, &name, s->dialect);
 }
 
 static bool may_do_it(const struct gate *g)
@@ -199,7 +201,7 @@ void gate_owe(struct session *s)
 		accepted(s);
 	else if (!g->found.creates)
 		gate_fail(s, "42501", "permission denied for schema", NULL, NULL);
-	else if (name_is_taken(s))
+	else if (!g->unit.aside.if_not_exists && name_is_taken(s))
 		gate_fail_relation(s, "42P07", g->unit.aside.index, "already exists");
 	else if (g->found.kind != 'r' && g->found.kind != 'm')
 		gate_fail_not_indexable(s);

@@ -154,6 +154,21 @@ static void is_done_already(struct session *s)
 	next(s);
 }
 
+/*
+ * IF NOT EXISTS would skip it now, and did not where it stood. One that somebody else has made on
+ * the table since is as good.
+ */
+static bool name_is_taken(const struct session *s)
+{
+	const struct gate *g = s->gate;
+	const struct ledger_entry *e = g->checking;
+
+	if (e->statement.aside.index.len == 0 || !gate_finds_name(s))
+		return false;
+	return !e->statement.aside.if_not_exists ||
+	       (e->name_was_free && g->found.index_table != g->found.relation);
+}
+
 static void table_known(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -165,7 +180,7 @@ static void table_known(struct session *s)
 		next(s); /* dropped: then it is done */
 	else if (g->column_dropped)
 		is_done_already(s);
-	else if (gate_name_is_taken(s, st))
+	else if (name_is_taken(s))
 		refuse_name(s);
 	else if (g->found.temporary)
 		gate_rehearse(s, st, bytes_view(&g->checking->settings), rehearsed);

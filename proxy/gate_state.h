@@ -169,8 +169,9 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 void gate_note_partition(struct gate_lookup *l, const struct slice *values);
 /* gate_owe.c: puts the statement into the ledger, if it would work. */
 void gate_owe(struct session *s);
-/* gate_owe.c: whether `found`, looked up for that CREATE INDEX, has a relation of its name. */
-bool gate_name_is_taken(const struct session *s, const struct statement *st);
+/* gate_owe.c: whether `found`, looked up for a CREATE INDEX, has a relation of its name that stays
+ * and is no leftover. */
+bool gate_finds_name(const struct session *s);
 /*
  * gate_rehearse.c: tries a CREATE INDEX out on a copy of `found`, read as it was with `settings`,
  * and leaves no trace; `then` finds the outcome in `rehearsal`. The statement is

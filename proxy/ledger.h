@@ -27,8 +27,9 @@ struct ledger_entry {
 	uint32_t condemned;	    /* OID of one that has the new one's name and is to go; 0 */
 	/* Of that index: finds the one that has come in its place; "": it is not looked for. */
 	char likeness[LIKENESS_SIZE];
-	unsigned depth; /* savepoints that were set */
-	bool cancelled; /* and in which depth */
+	bool name_was_free; /* of the new index; one that goes by then is none */
+	unsigned depth;	    /* savepoints that were set */
+	bool cancelled;	    /* and in which depth */
 	unsigned cancel_depth;
 };
 

@@ -292,6 +292,44 @@ static void a_name_taken_by_the_transaction_is_said(void **state)
 	assert_string_equal(ask("SELECT count(*) FROM pg_class WHERE relname = 'ix'"), "0");
 }
 
+/* The server would skip it, and say so in a NOTICE only. */
+static void if_not_exists_is_not_skipped_for_what_came_later(void **state)
+{
+	static const struct {
+		const char *before, *after, *outcome, *left; /* tables that have an ix */
+	} cases[] = {
+		{"SELECT 1", "CREATE INDEX ix ON n (id)", "42P07", ""},
+		{"SELECT 1", "CREATE TABLE ix (id int)", "42P07", ""},
+		{"DROP INDEX CONCURRENTLY t_old; CREATE TABLE m (id int)",
+			"CREATE INDEX ix ON m (id)", "42P07", ""},
+		{"CREATE INDEX ix ON n (id); DROP INDEX ix", "SELECT 1", "00000", "t"},
+		{"SELECT 1", "CREATE INDEX ix ON t (v)", "00000", "t"},
+		/* It was to be skipped. */
+		{"CREATE INDEX ix ON n (id)", "SELECT 1", "00000", "n"},
+		{"CREATE INDEX ix ON t (v)", "SELECT 1", "00000", "t"},
+	};
+
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn;
+
+		prepare(state);
+		tell("SET ROLE app; CREATE TABLE n (id int); RESET ROLE");
+		conn = begin_with_row();
+		db_do(conn, "%s", cases[i].before);
+		db_do(conn, "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix ON t (id)");
+		db_do(conn, "%s", cases[i].after);
+		db_send(conn, "COMMIT");
+		assert_string_equal(db_outcome(conn), cases[i].outcome);
+		assert_int_equal(db_status(conn), 'I');
+		assert_int_equal(has_row(5000), cases[i].left[0] != 0);
+		if (strcmp(ask("SELECT indrelid::regclass FROM pg_index WHERE indexrelid = "
+			       "to_regclass('ix')"),
+			    cases[i].left) != 0)
+			fail_msg("%s; %s", cases[i].before, cases[i].after);
+		db_close(conn);
+	}
+}
+
 /* What a statement needs was changed after it was given. PostgreSQL would have changed the index,
  * too, or not allowed it; nothing is committed. */
 static void what_the_transaction_has_spoilt_rolls_it_back(void **state)
@@ -482,6 +520,7 @@ int main(void)
 		CASE(no_connection_at_the_statement_fails_it),
 		CASE(a_name_taken_meanwhile_is_said),
 		CASE(a_name_taken_by_the_transaction_is_said),
+		CASE(if_not_exists_is_not_skipped_for_what_came_later),
 		CASE(what_the_transaction_has_spoilt_rolls_it_back),
 		CASE(what_the_transaction_has_dropped_is_done),
 		CASE(a_table_put_in_the_others_place_is_not_touched),
