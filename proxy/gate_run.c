@@ -167,10 +167,24 @@ static bool plain_is_the_same(const struct gate *g)
 	return (g->found.kind == 'r' || g->found.kind == 'm') && d->n_names <= 1 && !d->cascade;
 }
 
+/* The name of the new index is that of one that is there until COMMIT. */
+static bool name_is_doomed(const struct session *s)
+{
+	const struct gate *g = s->gate;
+	uint32_t index = g->found.index;
+
+	return g->unit.kind == STATEMENT_CREATE_INDEX && index != 0 &&
+	       (ledger_owes_drop(&s->ledger, index) || ledger_has_condemned(&s->ledger, index));
+}
+
 static void run_inline(struct session *s, const char *why)
 {
 	struct gate *g = s->gate;
 
+	if (name_is_doomed(s) && g->unit.aside.if_not_exists) {
+		gate_fail(s, "0A000", GATE_NAME_IS_DOOMED, NULL, NULL);
+		return;
+	}
 	if (!plain_is_the_same(g)) {
 		gate_fail(s, "0A000",
 			"this statement cannot be run CONCURRENTLY: PostgreSQL refuses that for "
@@ -290,7 +304,12 @@ static void placed(struct session *s)
 			gate_fail_with(s, bytes_view(&g->error));
 		break;
 	case PLACEMENT_INLINE:
-		run_inline(s, "only this transaction can see the relation");
+		if (!name_is_doomed(s)) {
+			run_inline(s, "only this transaction can see the relation");
+			break;
+		}
+		g->facts.obstacle = OBSTACLE_NAME;
+		conflict(s);
 		break;
 	case PLACEMENT_AT_COMMIT:
 		conflict(s);

@@ -181,6 +181,9 @@ void gate_rehearse(
 	struct session *s, const struct statement *st, struct slice settings, gate_fn then);
 /* In the place of PostgreSQL's own words, with 55000. */
 #define GATE_HAS_DEFAULT "cannot detach partitions concurrently when a default partition exists"
+/* In the place of a statement that would skip because of an index that goes at COMMIT. */
+#define GATE_NAME_IS_DOOMED \
+	"an index of that name goes at COMMIT only: CREATE INDEX IF NOT EXISTS would skip it now"
 /* gate_preflight.c: asks for a partition of the relation `parent`, by its OID or its name; `then`
  * finds it in `found`. */
 void gate_ask_for_partition(

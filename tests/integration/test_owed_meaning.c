@@ -292,6 +292,56 @@ static void a_plain_index_does_not_rely_on_one_that_goes(void **state)
 	assert_string_equal(index_state("t_old"), "");
 }
 
+/* It is made in the transaction, on a table of its own, unless its name is free at COMMIT only. */
+static void an_index_in_the_transaction_waits_for_its_name(void **state)
+{
+	static const char *const dooms[] = {"DROP INDEX CONCURRENTLY t_old",
+		"SAVEPOINT s; CREATE INDEX CONCURRENTLY t_old ON t (id); "
+		"ROLLBACK TO s"};
+	static const char *const makes[] = {
+		"CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON n (a)",
+		"CREATE INDEX CONCURRENTLY t_old ON n (a)"};
+
+	for (size_t i = 0; i < LENGTH(dooms) * LENGTH(makes); i++) {
+		PGconn *conn = db_connect(proxy->port, "");
+
+		prepare(state);
+		if (i % LENGTH(dooms) == 1)
+			db_do(conn, "DROP INDEX t_old");
+		db_do(conn, "BEGIN");
+		db_do(conn, "%s", dooms[i % LENGTH(dooms)]);
+		db_do(conn, "CREATE TABLE n (a int)");
+		db_do(conn, "%s", makes[i / LENGTH(dooms)]);
+		db_do(conn, "INSERT INTO n VALUES (1)");
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("t_old"), "t");
+		assert_string_equal(ask("SELECT indrelid::regclass FROM pg_index WHERE indexrelid "
+					"= 't_old'::regclass"),
+			"n");
+		db_close(conn);
+	}
+}
+
+/* Where nothing is to wait for COMMIT, it is refused. */
+static void an_index_in_the_transaction_is_refused_for_its_name(void **state)
+{
+	static const char *const policies[] = {"error", "inline"};
+
+	(void)state;
+	tell("DROP INDEX t_old");
+	for (size_t i = 0; i < LENGTH(policies); i++) {
+		struct proxy *p = proxy_start(fixture_url(""), "--conflict", policies[i], NULL);
+		PGconn *conn = db_connect(p->port, "");
+
+		db_do(conn, "BEGIN; SAVEPOINT s");
+		db_do(conn, "CREATE INDEX CONCURRENTLY t_old ON t (id)");
+		db_do(conn, "ROLLBACK TO s; CREATE TABLE n (a int)");
+		db_fail(conn, "0A000", "CREATE INDEX CONCURRENTLY IF NOT EXISTS t_old ON n (a)");
+		db_do(conn, "ROLLBACK");
+		assert_string_equal(index_state("t_old"), "");
+	}
+}
+
 /* The names of the statement mean other columns at COMMIT. */
 static void a_column_that_was_renamed_rolls_back(void **state)
 {
@@ -393,6 +443,8 @@ int main(void)
 		CASE(a_name_that_cannot_be_read_may_be_owed),
 		CASE(what_is_there_already_is_dropped_too),
 		CASE(a_plain_index_does_not_rely_on_one_that_goes),
+		CASE(an_index_in_the_transaction_waits_for_its_name),
+		CASE(an_index_in_the_transaction_is_refused_for_its_name),
 		CASE(a_column_that_was_renamed_rolls_back),
 		CASE(a_prepared_transaction_leaves_no_leftover),
 		CASE(a_long_setting_is_no_obstacle),
