@@ -20,12 +20,12 @@ static void check(struct session *s);
  * another name already. */
 static const char here_sql[] = "SELECT i.indexrelid, CASE WHEN i.indisvalid THEN " INDEX_LIKENESS(
 	"i", "x") " END FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid" EQ
-		  "i.indexrelid WHERE i.indexrelid" EQ "$1::oid";
+		  "i.indexrelid WHERE i.indexrelid" EQ "$1::pg_catalog.oid";
 
 /* The one that somebody has put in its place: a transaction that has dropped it has its lock. */
 static const char another_sql[] = INDEX_ALIKE_SQL(
 	"$2", "$3") " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype" EQ
-		    "'relation' AND l.relation" EQ "$1::oid AND l.pid" EQ
+		    "'relation' AND l.relation" EQ "$1::pg_catalog.oid AND l.pid" EQ
 		    "pg_catalog.pg_backend_pid() AND "
 		    "l.mode" EQ "'AccessExclusiveLock')";
 
