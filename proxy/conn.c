@@ -244,7 +244,8 @@ void conn_end_sending(struct conn *c)
 
 static void flush_unsent(struct conn *c)
 {
-	bytes_consume(&c->unsent, write_all(c, bytes_view(&c->unsent)));
+	if (bytes_length(&c->unsent) > 0)
+		bytes_consume(&c->unsent, write_all(c, bytes_view(&c->unsent)));
 	if (bytes_length(&c->unsent) > 0)
 		return;
 	bytes_release(&c->unsent);
@@ -272,6 +273,8 @@ static void on_writable(int fd, short what, void *arg)
 			conn_free(c);
 		return;
 	case CONN_OPEN:
+		if (c->ssl)
+			read_once_more(c);
 		flush_unsent(c);
 		if (c->was_high && bytes_length(&c->unsent) < CONN_LOW_WATER) {
 			c->was_high = false;
@@ -320,6 +323,9 @@ static enum conn_read_result read_tls(struct conn *c, uint8_t *buffer, size_t si
 		*len += n;
 	}
 	want = *len == size ? SSL_ERROR_NONE : SSL_get_error(c->ssl, 0);
+	/* What TLS must send first (a key update) may have left bytes in the socket. */
+	if (want == SSL_ERROR_WANT_WRITE && !want_write(c))
+		lose_unsent(c);
 	if (want == SSL_ERROR_WANT_READ || want == SSL_ERROR_WANT_WRITE)
 		return *len > 0 ? CONN_READ_BYTES : CONN_READ_NOTHING;
 	if (*len > 0) {
@@ -339,7 +345,7 @@ static enum conn_read_result read_plain(struct conn *c, uint8_t *buffer, size_t 
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		*len = (size_t)n;
-		if (*len == size || c->peer_ended)
+		if (*len == size || c->peer_ended || c->broken)
 			read_once_more(c);
 		return CONN_READ_BYTES;
 	}

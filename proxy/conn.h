@@ -87,10 +87,10 @@ enum conn_read_result {
  * rest leave `*len` 0. */
 enum conn_read_result conn_read(struct conn *c, uint8_t *buffer, size_t size, size_t *len);
 /*
- * CONN_READABLE once more if the last read got bytes. To be called after each CONN_READABLE, unless
- * something will be sent to this peer: a reset right behind its last bytes is told of with them, as
- * if it were more bytes, and is seen only by reading or sending once more. No harm where nothing
- * has been read, or reading is not wanted.
+ * CONN_READABLE once more if the last read got bytes. To be called after each CONN_READABLE, at
+ * once or a while later: a reset right behind the last bytes is told of with them, as if it were
+ * more bytes, and is seen only by reading or sending once more. No harm where nothing has been
+ * read, or reading is not wanted.
  */
 void conn_look_again(struct conn *c);
 /* Whether CONN_READABLE is wanted; true at first. */

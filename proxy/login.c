@@ -174,7 +174,9 @@ static void on_server_event(void *owner, struct conn *c, enum conn_event event)
 	switch (event) {
 	case CONN_READABLE:
 		relay_read_server(s);
-		if (s->server == c && !relay_has_answered(s))
+		if (relay_has_answered(s))
+			worker_look_later(s->worker);
+		else if (s->server == c)
 			conn_look_again(c);
 		break;
 	case CONN_DRAINED:

@@ -102,8 +102,13 @@ static void catch_signals(const struct inherited *i)
 			signal(loop_signals[n], SIG_IGN);
 }
 
-/* Handlers are undone by exec itself; what is ignored stays ignored, unless it was not before. A
- * worker's policy is not for the command. */
+/* A worker has, on this thread, and that is not for the command. */
+static bool has_changed_policy(const struct inherited *i)
+{
+	return i->policy == SCHED_OTHER && sched_getscheduler(0) != SCHED_OTHER;
+}
+
+/* Handlers are undone by exec itself; what is ignored stays ignored, unless it was not before. */
 static int spawn(
 	pid_t *pid, char *const *argv, char *const *environment, const struct inherited *inherited)
 {
@@ -119,7 +124,7 @@ static int spawn(
 		return error;
 	posix_spawnattr_setflags(&attributes,
 		POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
-			(inherited->policy == SCHED_OTHER ? POSIX_SPAWN_SETSCHEDULER : 0));
+			(has_changed_policy(inherited) ? POSIX_SPAWN_SETSCHEDULER : 0));
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	posix_spawnattr_setsigmask(&attributes, &inherited->mask);
 	posix_spawnattr_setschedpolicy(&attributes, SCHED_OTHER);

@@ -201,7 +201,9 @@ static void on_client_event(void *owner, struct conn *c, enum conn_event event)
 	switch (event) {
 	case CONN_READABLE:
 		client_readable(s);
-		if (!relay_will_answer(s))
+		if (relay_will_answer(s))
+			worker_look_later(s->worker);
+		else
 			conn_look_again(c);
 		break;
 	case CONN_SECURED:
@@ -360,6 +362,15 @@ static bool was_silent(struct session *s)
 
 	s->passed_before = passed;
 	return silent;
+}
+
+void session_look_again_all(struct worker *w)
+{
+	for (struct session *s = w->sessions; s; s = s->next) {
+		conn_look_again(s->client);
+		if (s->server)
+			conn_look_again(s->server);
+	}
 }
 
 void session_stop_all(struct worker *w, bool at_once)

@@ -26,5 +26,7 @@ void session_release_portal(struct worker *w, uint64_t id);
  */
 #define SESSION_DRAIN_MS 500u
 void session_stop_all(struct worker *w, bool at_once);
+/* Makes up for conn_look_again() where it was skipped. */
+void session_look_again_all(struct worker *w);
 
 #endif

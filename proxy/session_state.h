@@ -123,9 +123,10 @@ extern const struct flow_rules relay_down_rules;
 /* relay.c: something can be read from the client or from the server. */
 void relay_read_client(struct session *s);
 void relay_read_server(struct session *s);
-/* relay.c: the server owes the client an answer, so that a lost client is noticed with it. */
+/* relay.c: the server owes the client an answer; a lost client is noticed with it, or a while
+ * later. */
 bool relay_will_answer(const struct session *s);
-/* relay.c: the server has said all, and is noticed to be lost when it is asked again. */
+/* relay.c: the server has said all; that it is lost may be noticed a while later. */
 bool relay_has_answered(const struct session *s);
 /* relay.c: goes on with what the client sent and was held; sets who is listened to. */
 void relay_resume(struct session *s);

@@ -1,6 +1,7 @@
 #include "status_line.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -44,9 +45,17 @@ static void write_all(const char *text, size_t len)
 	} while (n < 0 && errno == EINTR);
 }
 
+/* Ctrl-S, or a connection that has stalled: sessions do not wait for that. */
+static bool takes_output(void)
+{
+	struct pollfd terminal = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&terminal, 1, 0) == 1 && (terminal.revents & POLLOUT);
+}
+
 static void hide(struct status_line *l)
 {
-	if (!l->shown)
+	if (!l->shown || !takes_output())
 		return;
 	l->shown = false;
 	log_set_status_line(false);
@@ -94,7 +103,7 @@ static void on_tick(void *arg)
 
 	if (running == 0 || now - oldest.started_ms < PATIENCE_MS || !in_foreground())
 		hide(l);
-	else
+	else if (takes_output())
 		draw(l, &oldest, running - 1, now - oldest.started_ms);
 	timer_start(l->timer, TICK_MS);
 }

@@ -33,6 +33,7 @@ struct thread {
 };
 
 #define LAST_WORDS_MS 1000u
+#define LOOKS_MS 1000u
 #define LAST_ROUNDS 8
 
 _Static_assert(
@@ -85,6 +86,22 @@ static void end(struct thread *t)
 	else if (!t->ended)
 		tell_end(t);
 	t->ended = true;
+}
+
+void worker_look_later(struct worker *w)
+{
+	if (w->looks_due)
+		return;
+	w->looks_due = true;
+	timer_start(w->looks, LOOKS_MS);
+}
+
+static void look_again(void *arg)
+{
+	struct worker *w = arg;
+
+	w->looks_due = false;
+	session_look_again_all(w);
 }
 
 void worker_check_end(struct worker *w)
@@ -263,7 +280,8 @@ static bool prepare(struct thread *t, struct event_base *base)
 	t->grace = timer_new(w->base, on_grace_over, t);
 	t->drain = timer_new(w->base, drain, t);
 	t->last = timer_new(w->base, on_last, w);
-	return t->inbox_event && t->grace && t->drain && t->last &&
+	w->looks = timer_new(w->base, look_again, w);
+	return t->inbox_event && t->grace && t->drain && t->last && w->looks &&
 	       event_add(t->inbox_event, NULL) == 0;
 }
 
@@ -272,6 +290,7 @@ static void release(struct thread *t)
 	timer_free(t->grace);
 	timer_free(t->drain);
 	timer_free(t->last);
+	timer_free(t->worker.looks);
 	if (t->inbox_event)
 		event_free(t->inbox_event);
 	if (t->own && t->worker.base)

@@ -45,6 +45,8 @@ struct worker {
 	struct session *sessions;  /* owned, a list */
 	struct aside *asides;	   /* a list: those running, with or without their sessions */
 	unsigned settlements;	   /* that have not ended */
+	struct timer *looks;	   /* owned: the next session_look_again_all() */
+	bool looks_due;
 	bool stopping;
 };
 
@@ -84,6 +86,8 @@ void worker_join(struct worker *w);
 
 /* On the worker's own thread: calls `fn` from the loop, outside of any other callback. */
 void worker_defer(struct worker *w, void (*fn)(void *arg), void *arg);
+/* A session has skipped a conn_look_again(): it is made up for within a second. */
+void worker_look_later(struct worker *w);
 /* To be called when a session or an aside has ended: a stopping worker ends with the last of them.
  */
 void worker_check_end(struct worker *w);

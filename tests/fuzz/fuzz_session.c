@@ -22,6 +22,7 @@
 #include "session.h"
 #include "snapshot.h"
 #include "stats.h"
+#include "timer.h"
 #include "worker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -157,6 +158,13 @@ static void remove_directory(void)
 	rmdir(directory);
 }
 
+static void look_again(void *arg)
+{
+	(void)arg;
+	worker.looks_due = false;
+	session_look_again_all(&worker);
+}
+
 static void set_up(void)
 {
 	struct config config;
@@ -176,7 +184,8 @@ static void set_up(void)
 	worker.base = event_base_new();
 	worker.buffer = malloc(WORKER_BUFFER);
 	shared.stats = stats_new();
-	must(shared.registry && shared.stats && worker.base && worker.buffer);
+	worker.looks = timer_new(worker.base, look_again, NULL);
+	must(shared.registry && shared.stats && worker.base && worker.buffer && worker.looks);
 }
 
 /* What was said to them is of no interest here. */

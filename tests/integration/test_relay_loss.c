@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -141,12 +142,12 @@ static void a_client_that_resets_the_connection_ends_its_session(void **state)
 }
 
 /* pgaside stands still until SIGCONT: what happens meanwhile it sees at once. */
-static void hold_still(void)
+static void hold_still(const struct proxy *p)
 {
 	int status;
 
-	assert_int_equal(kill(proxy->pid, SIGSTOP), 0);
-	assert_int_equal(waitpid(proxy->pid, &status, WUNTRACED), proxy->pid);
+	assert_int_equal(kill(p->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(p->pid, &status, WUNTRACED), p->pid);
 	assert_true(WIFSTOPPED(status));
 }
 
@@ -174,6 +175,7 @@ static void a_reset_right_behind_bytes_ends_the_session(void **state)
 		COPY,
 		ASIDE,
 		ANSWERED,
+		LONG,
 		NOTHING,
 		CASES
 	};
@@ -182,7 +184,8 @@ static void a_reset_right_behind_bytes_ends_the_session(void **state)
 	tell("CREATE TABLE reset_here (a int); GRANT ALL ON reset_here TO app; "
 	     "ALTER TABLE reset_here OWNER TO app");
 	for (int what = 0; what < CASES; what++) {
-		struct wire *w = wire_login(proxy->port, NULL);
+		struct wire *w =
+			wire_login(proxy->port, "-c client_connection_check_interval=50ms");
 		uint32_t pid = w->pid;
 
 		wire_query(w, "CREATE TEMP TABLE taken (a int)");
@@ -191,7 +194,7 @@ static void a_reset_right_behind_bytes_ends_the_session(void **state)
 		assert_string_equal(wire_answers(w, 2), "C(CREATE TABLE) Z:I C(BEGIN) Z:T");
 		if (what == COPY)
 			begin_copy(w);
-		hold_still();
+		hold_still(proxy);
 		if (what == HALF)
 			wire_raw(w, "Q\0\0\0\100SELECT", 11);
 		else if (what == PARSE)
@@ -202,6 +205,8 @@ static void a_reset_right_behind_bytes_ends_the_session(void **state)
 			wire_query(w, "CREATE INDEX CONCURRENTLY ON reset_here (a)");
 		else if (what == ANSWERED)
 			wire_query(w, "SELECT 1");
+		else if (what == LONG)
+			wire_query(w, "SELECT pg_sleep(60)");
 		wire_send(w);
 		reset(w);
 		assert_int_equal(kill(proxy->pid, SIGCONT), 0);
@@ -210,6 +215,59 @@ static void a_reset_right_behind_bytes_ends_the_session(void **state)
 	WAIT_FOR(ask_is("t", "SELECT bool_and(indisvalid) IS NOT false FROM pg_index WHERE "
 			     "indrelid = 'reset_here'::regclass"));
 	tell("DROP TABLE reset_here");
+}
+
+/* The answer that meets the reset is not the last that is due. */
+static void a_reset_behind_a_query_and_before_an_answer_ends_the_session(void **state)
+{
+	struct wire *w = wire_login(proxy->port, NULL);
+	uint32_t pid = w->pid;
+
+	(void)state;
+	wire_query(w, "BEGIN");
+	wire_query(w, "SELECT pg_sleep(0.2)");
+	wire_send(w);
+	WAIT_FOR(waits_in(pid, "PgSleep"));
+	hold_still(proxy);
+	WAIT_FOR(waits_in(pid, "ClientRead"));
+	wire_query(w, "SELECT 1");
+	wire_send(w);
+	reset(w);
+	assert_int_equal(kill(proxy->pid, SIGCONT), 0);
+	WAIT_FOR(is_gone(pid));
+}
+
+/* Whoever waits for notifications asks for nothing. */
+static void a_reset_right_behind_the_last_answer_reaches_the_client(void **state)
+{
+	static const char log_in[] = "R\0\0\0\10\0\0\0\0Z\0\0\0\5I";
+	static const char answer[] = "C\0\0\0\13LISTEN\0Z\0\0\0\5I";
+	struct proxy *front;
+	struct wire *client, *server;
+	int port, listener = wire_listen(&port);
+	char url[100], query[17];
+
+	(void)state;
+	snprintf(url, sizeof(url), "postgresql://127.0.0.1:%d/?sslmode=disable", port);
+	front = proxy_start(url, NULL);
+	client = wire_open(front->port);
+	wire_startup(client, 0x30000, "app", "app", NULL);
+	wire_send(client);
+	server = wire_accept(listener);
+	assert_int_equal(wire_take_startup(server), 0x30000);
+	wire_raw(server, log_in, sizeof(log_in) - 1);
+	wire_send(server);
+	assert_string_equal(wire_answers(client, 1), "R(0) Z:I");
+	wire_query(client, "LISTEN here");
+	wire_send(client);
+	assert_true(wire_take(server, query, 17));
+	hold_still(front);
+	wire_raw(server, answer, sizeof(answer) - 1);
+	wire_send(server);
+	reset(server);
+	assert_int_equal(kill(front->pid, SIGCONT), 0);
+	assert_string_equal(wire_answers(client, 2), "C(LISTEN) Z:I EOF");
+	close(listener);
 }
 
 /* Some process of the server has bytes in its socket that it has not read. */
@@ -243,7 +301,7 @@ static void a_reset_right_behind_an_error_reaches_the_client(void **state)
 	wire_query(w, "SELECT 1");
 	wire_send(w);
 	WAIT_FOR(server_has_unread());
-	hold_still();
+	hold_still(proxy);
 	tell("SELECT pg_terminate_backend(%u)", pid);
 	WAIT_FOR(is_gone(pid));
 	assert_int_equal(kill(proxy->pid, SIGCONT), 0);
@@ -342,6 +400,8 @@ int main(void)
 		TEST(a_client_that_vanishes_while_it_is_answered_ends_its_query),
 		TEST(a_client_that_resets_the_connection_ends_its_session),
 		TEST(a_reset_right_behind_bytes_ends_the_session),
+		TEST(a_reset_behind_a_query_and_before_an_answer_ends_the_session),
+		TEST(a_reset_right_behind_the_last_answer_reaches_the_client),
 		TEST(a_reset_right_behind_an_error_reaches_the_client),
 		TEST(the_last_words_of_a_client_are_heard),
 		TEST(a_half_closed_client_gets_its_answer),
