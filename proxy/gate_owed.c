@@ -2,7 +2,8 @@
  * gate_owed.c - statements about an index that is only owed.
  *
  * To the client it exists; to the server it does not. Dropping it takes it out of the ledger again,
- * rebuilding it is done by building it. Other statements about it are the server's to refuse, with
+ * rebuilding it is done by building it. One whose drop is owed is gone to the client, and there to
+ * the server. Other statements about it are the server's to refuse, with
  * a hint from us; those that the server would skip, since they say IF EXISTS, are ours to refuse.
  */
 #include <stdio.h>
@@ -54,8 +55,18 @@ static bool read_subject(const struct session *s, const struct statement *st, st
 {
 	struct slice text;
 
-	return s->ledger.owed && subject(st, s->dialect, &text) &&
+	return !ledger_is_empty(&s->ledger) && subject(st, s->dialect, &text) &&
 	       sql_path_decode(text, s->dialect, path);
+}
+
+static const struct sql_name *schema_of(const struct sql_path *path)
+{
+	return path->n_parts >= 2 ? &path->parts[path->n_parts - 2] : NULL;
+}
+
+static const struct sql_name *last_of(const struct sql_path *path)
+{
+	return &path->parts[path->n_parts - 1];
 }
 
 /* The owed index of that path, which is looked for in `schema` if the path has none; NULL: in any.
@@ -63,17 +74,18 @@ static bool read_subject(const struct session *s, const struct statement *st, st
 static struct ledger_entry *find_owed(
 	const struct session *s, const struct sql_path *path, const struct sql_name *schema)
 {
-	size_t n = path->n_parts;
+	const struct sql_name *own = schema_of(path);
 
-	return ledger_find_index(
-		&s->ledger, n >= 2 ? &path->parts[n - 2] : schema, &path->parts[n - 1], s->dialect);
+	return ledger_find_index(&s->ledger, own ? own : schema, last_of(path), s->dialect);
 }
 
 bool gate_names_owed(const struct session *s, const struct statement *st)
 {
 	struct sql_path path;
 
-	return read_subject(s, st, &path) && find_owed(s, &path, NULL);
+	return read_subject(s, st, &path) &&
+	       (find_owed(s, &path, NULL) ||
+		       ledger_dooms(&s->ledger, schema_of(&path), last_of(&path), s->dialect));
 }
 
 /* A name that cannot be read may be any. */
@@ -155,22 +167,62 @@ bool gate_concerns_ledger(const struct session *s, const struct statement *st)
 	       gate_relies_on_doomed(s, st);
 }
 
-static void settle_owed(struct session *s, struct ledger_entry *e)
+static void answer(struct session *s)
 {
-	struct gate *g = s->gate;
 	struct bytes answer;
 
-	log_event(LOG_LEVEL_INFO, "aside_owed_no_more", "session=%llu", (unsigned long long)s->id);
-	if (g->unit.kind != STATEMENT_REINDEX)
-		ledger_cancel(&s->ledger, e);
 	bytes_init(&answer, 256);
-	message_put_complete(&answer, g->unit.kind == STATEMENT_REINDEX ? "REINDEX" : "DROP INDEX");
+	message_put_complete(
+		&answer, s->gate->unit.kind == STATEMENT_REINDEX ? "REINDEX" : "DROP INDEX");
 	session_tell(s, &answer);
 	bytes_release(&answer);
 	gate_unit_done(s);
 }
 
-/* A schema of search_path, and whether it has a relation of the name. */
+static void settle_owed(struct session *s, struct ledger_entry *e)
+{
+	log_event(LOG_LEVEL_INFO, "aside_owed_no_more", "session=%llu", (unsigned long long)s->id);
+	if (s->gate->unit.kind != STATEMENT_REINDEX)
+		ledger_cancel(&s->ledger, e);
+	answer(s);
+}
+
+static bool says_if_exists(const struct session *s)
+{
+	const struct statement *st = &s->gate->unit;
+	struct reader r;
+
+	if (st->kind != STATEMENT_OTHER)
+		return st->aside.if_exists;
+	reader_init(&r, st->text, s->dialect);
+	return is_conditional(&r);
+}
+
+/* The index is there for the server only: PostgreSQL's words for one that is not. */
+static void is_gone(struct session *s, const struct sql_path *path)
+{
+	struct gate *g = s->gate;
+	bool reindex = g->unit.kind == STATEMENT_REINDEX, skips = says_if_exists(s);
+	const struct sql_name *schema = reindex ? schema_of(path) : NULL;
+	struct bytes notice;
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s \"%s%s%s\" does not exist%s",
+		reindex ? "relation" : "index", schema ? schema->text : "", schema ? "." : "",
+		last_of(path)->text, skips ? ", skipping" : "");
+	if (!skips) {
+		gate_refuse(s, reindex ? "42P01" : "42704", text);
+		return;
+	}
+	bytes_init(&notice, 1024);
+	report_put_notice(&notice, text);
+	if (!g->quiet)
+		gate_on_notice(s, bytes_view(&notice));
+	bytes_release(&notice);
+	answer(s);
+}
+
+/* A schema of search_path, and the OID of its relation of the name. */
 static void on_schema(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
@@ -180,58 +232,74 @@ static void on_schema(void *owner, unsigned question, const struct slice *values
 		return;
 	bytes_put_slice(&g->schemas, values[0]);
 	bytes_put_u8(&g->schemas, 0);
-	bytes_put_u8(&g->schemas, slice_is(values[1], "t"));
+	bytes_put_u32(&g->schemas, gate_number(values[1]));
 }
 
-/* The first schema of search_path that has the name, or is owed it, decides which is meant. */
-static struct ledger_entry *meant(const struct session *s, const struct sql_path *path, bool *taken)
+/* What a name means: the first of search_path that is there or owed. */
+struct meaning {
+	struct ledger_entry *owed;
+	bool there; /* and stays */
+	bool goes;  /* one is there, in this schema or in one before, that goes at COMMIT */
+};
+
+static struct meaning find_meant(const struct session *s, const struct sql_path *path)
 {
 	struct cursor c = cursor_over(bytes_view(&s->gate->schemas));
 	struct slice text = cursor_cstr(&c);
+	uint32_t index = cursor_u32(&c);
+	struct meaning m = {0};
 
-	*taken = cursor_u8(&c);
-	for (; !c.failed; text = cursor_cstr(&c), *taken = cursor_u8(&c)) {
+	for (; !c.failed; text = cursor_cstr(&c), index = cursor_u32(&c)) {
 		struct sql_name schema = {.len = text.len};
-		struct ledger_entry *e;
+		bool goes = ledger_owes_drop(&s->ledger, index) ||
+			    ledger_has_condemned(&s->ledger, index);
 
 		if (text.len > SQL_NAME_MAX)
 			continue;
 		memcpy(schema.text, text.data, text.len);
-		e = find_owed(s, path, &schema);
-		if (e || *taken)
-			return e;
+		m.owed = find_owed(s, path, &schema);
+		m.there = index != 0 && !goes;
+		m.goes |= index != 0 && goes;
+		if (m.owed || m.there)
+			break;
 	}
-	return NULL;
+	return m;
 }
 
 static void schemas_known(struct session *s)
 {
 	struct gate *g = s->gate;
 	struct sql_path path;
-	struct ledger_entry *e = NULL;
-	bool taken = false;
+	struct meaning m = {0};
 
 	if (g->inquiry.failed) {
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
 		return;
 	}
 	if (read_subject(s, &g->unit, &path))
-		e = meant(s, &path, &taken);
-	if (e && !taken) {
-		settle_owed(s, e);
-		return;
+		m = find_meant(s, &path);
+	if (m.owed && !m.there) {
+		settle_owed(s, m.owed);
+	} else if (m.goes && m.there) {
+		gate_refuse(s, "0A000",
+			"an index of that name goes at COMMIT only: the one behind it in "
+			"search_path must be named with its schema");
+	} else if (m.goes) {
+		is_gone(s, &path);
+	} else {
+		/* One that the owed statement would have skipped, or put another in the place of.
+		 */
+		if (m.owed && g->unit.kind != STATEMENT_REINDEX)
+			ledger_cancel(&s->ledger, m.owed);
+		gate_run_other(s);
 	}
-	/* One that the owed statement would have skipped, or put another in the place of. */
-	if (e && g->unit.kind != STATEMENT_REINDEX)
-		ledger_cancel(&s->ledger, e);
-	gate_run_other(s);
 }
 
 void gate_run_named(struct session *s)
 {
 	struct sql_path path = {.n_parts = 1};
 	const char *values[3] = {path.parts[0].text, "", ""};
-	struct question q = {.sql = "SELECT p.s, EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN "
+	struct question q = {.sql = "SELECT p.s, (SELECT c.oid FROM pg_catalog.pg_class c JOIN "
 				    "pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace WHERE "
 				    "n.nspname" EQ "p.s AND c.relname" EQ "$1::pg_catalog.name) "
 				    "FROM pg_catalog.unnest(CASE WHEN $2::pg_catalog.text" EQ

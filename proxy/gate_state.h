@@ -195,8 +195,8 @@ void gate_ask_what_depends(struct session *s, gate_fn then);
  * go to the server, or nothing.
  */
 void gate_preflight(struct session *s, gate_fn then);
-/* gate_owed.c: whether the statement drops or rebuilds an index of a name that is owed, in whatever
- * schema. */
+/* gate_owed.c: whether the statement drops or rebuilds an index of a name that is owed, or goes at
+ * the transaction's end, in whatever schema. */
 bool gate_names_owed(const struct session *s, const struct statement *st);
 /* gate_owed.c: whether the server would skip it, since it says IF EXISTS of one that is owed. Not
  * to be asked of what gate_names_owed() knows. */

@@ -373,7 +373,8 @@ static void what_the_transaction_has_dropped_is_done(void **state)
 		{"CREATE INDEX CONCURRENTLY ON t (id) WHERE v > 'a'", "ALTER TABLE t DROP v"},
 		{"DROP INDEX CONCURRENTLY t_old", "DROP TABLE t"},
 		{"DROP INDEX CONCURRENTLY t_old", "ALTER TABLE t DROP COLUMN v"},
-		{"DROP INDEX CONCURRENTLY IF EXISTS t_old", "DROP INDEX t_old"},
+		{"DROP INDEX CONCURRENTLY IF EXISTS t_old",
+			"DO $$BEGIN EXECUTE 'DROP INDEX t_old'; END$$"},
 		{"REINDEX INDEX CONCURRENTLY t_old", "DROP INDEX t_old"},
 		{"REINDEX TABLE CONCURRENTLY t", "DROP TABLE t"},
 	};

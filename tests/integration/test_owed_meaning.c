@@ -342,6 +342,79 @@ static void an_index_in_the_transaction_is_refused_for_its_name(void **state)
 	}
 }
 
+/* As without CONCURRENTLY, where it is gone at once. */
+static void an_index_whose_drop_is_owed_is_gone(void **state)
+{
+	static const struct {
+		const char *sql, *outcome, *message;
+	} cases[] = {
+		{"DROP INDEX CONCURRENTLY t_old", "42704", "index \"t_old\" does not exist"},
+		{"DROP INDEX t_old", "42704", "index \"t_old\" does not exist"},
+		{"DROP INDEX public.t_old CASCADE", "42704", "index \"t_old\" does not exist"},
+		{"REINDEX INDEX CONCURRENTLY t_old", "42P01", "relation \"t_old\" does not exist"},
+		{"REINDEX INDEX CONCURRENTLY public.t_old", "42P01",
+			"relation \"public.t_old\" does not exist"},
+		{"DROP INDEX CONCURRENTLY IF EXISTS t_old", "00000",
+			"index \"t_old\" does not exist, skipping"},
+		{"DROP INDEX IF EXISTS public.t_old", "00000",
+			"index \"t_old\" does not exist, skipping"},
+	};
+	static const char *const drops[] = {"INSERT INTO t VALUES (1)", "SAVEPOINT s"};
+
+	for (size_t i = 0; i < LENGTH(cases) * LENGTH(drops); i++) {
+		size_t n = i / LENGTH(drops);
+		PGconn *conn = db_connect(proxy->port, "");
+		PGresult *r;
+
+		prepare(state);
+		db_keep_notices(conn);
+		if (i % LENGTH(drops) == 1)
+			db_do(conn, "DROP INDEX t_old");
+		db_do(conn, "BEGIN; %s", drops[i % LENGTH(drops)]);
+		if (i % LENGTH(drops) == 1)
+			db_do(conn, "CREATE INDEX CONCURRENTLY t_old ON t (v); ROLLBACK TO s");
+		else
+			db_do(conn, "DROP INDEX CONCURRENTLY t_old");
+		db_forget_notices();
+		r = db_query(conn, cases[n].sql);
+		if (strcmp(cases[n].outcome, "00000") == 0) {
+			assert_string_equal(PQcmdStatus(r), "DROP INDEX");
+			assert_string_equal(db_notices(), "00000");
+			assert_int_equal(db_status(conn), 'T');
+		} else {
+			assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), cases[n].outcome);
+			assert_string_equal(
+				db_error_field(r, PG_DIAG_MESSAGE_PRIMARY), cases[n].message);
+			assert_int_equal(db_status(conn), 'E');
+		}
+		PQclear(r);
+		db_do(conn, "COMMIT");
+		assert_string_equal(index_state("t_old"),
+			i % LENGTH(drops) == 0 && strcmp(cases[n].outcome, "00000") != 0 ? "t"
+											 : "");
+		db_close(conn);
+	}
+}
+
+/* The one behind it in search_path would be meant, and the server would take the first. */
+static void an_index_behind_one_that_goes_is_refused(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, "options='-c search_path=public,a'");
+
+	(void)state;
+	tell("DROP SCHEMA IF EXISTS a CASCADE; CREATE SCHEMA a AUTHORIZATION app; SET ROLE app; "
+	     "CREATE TABLE a.n (id int); CREATE INDEX t_old ON a.n (id); RESET ROLE");
+	db_do(conn, "BEGIN; DROP INDEX CONCURRENTLY t_old; SAVEPOINT s");
+	db_fail(conn, "0A000", "DROP INDEX t_old");
+	db_do(conn, "ROLLBACK TO s");
+	db_fail(conn, "0A000", "DROP INDEX CONCURRENTLY IF EXISTS t_old");
+	db_do(conn, "ROLLBACK TO s");
+	db_do(conn, "DROP INDEX a.t_old");
+	db_do(conn, "COMMIT");
+	assert_string_equal(ask("SELECT count(*) FROM pg_class WHERE relname = 't_old'"), "0");
+	tell("DROP SCHEMA a CASCADE");
+}
+
 /* The names of the statement mean other columns at COMMIT. */
 static void a_column_that_was_renamed_rolls_back(void **state)
 {
@@ -443,6 +516,8 @@ int main(void)
 		CASE(a_name_that_cannot_be_read_may_be_owed),
 		CASE(what_is_there_already_is_dropped_too),
 		CASE(a_plain_index_does_not_rely_on_one_that_goes),
+		CASE(an_index_whose_drop_is_owed_is_gone),
+		CASE(an_index_behind_one_that_goes_is_refused),
 		CASE(an_index_in_the_transaction_waits_for_its_name),
 		CASE(an_index_in_the_transaction_is_refused_for_its_name),
 		CASE(a_column_that_was_renamed_rolls_back),
