@@ -481,6 +481,7 @@ static bool settle_in_place(struct session *s)
 {
 	struct gate *g = s->gate;
 
+	ledger_forget_cancelled(&s->ledger);
 	if (!s->ledger.owed || !g->target.user || s->dialogue.status != 'I' ||
 		!dialogue_is_idle(&s->dialogue))
 		return false;

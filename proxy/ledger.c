@@ -328,6 +328,7 @@ void ledger_committed(struct ledger *l)
 {
 	struct ledger_made **at = &l->made;
 
+	ledger_forget_cancelled(l);
 	if (!l->current)
 		forget_likenesses(l);
 	while (*at) {

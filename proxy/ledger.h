@@ -79,7 +79,7 @@ struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_
 bool ledger_owes_drop(const struct ledger *l, uint32_t index);
 /* The index was dropped again: it is owed no more, unless a ROLLBACK TO takes the drop back. */
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
-/* Frees what was cancelled: to be called before COMMIT. */
+/* Frees what was cancelled: no savepoint brings it back, since the transaction ends. */
 void ledger_forget_cancelled(struct ledger *l);
 /* `role` and `name` are copied. False without memory. */
 bool ledger_note_made(struct ledger *l, uint32_t relation, uint32_t index, struct slice role,

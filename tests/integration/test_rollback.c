@@ -449,6 +449,32 @@ static void a_commit_that_is_not_read_is_answered_when_all_is_done(void **state)
 	assert_string_equal(db_text(conn, "SELECT count(*) FROM other"), "2");
 }
 
+/* The part of the transaction that does not want it any more has committed with the rest. */
+static void what_was_cancelled_stays_so_when_the_end_is_not_read(void **state)
+{
+	static const char *const ends[] = {"COMMIT", "COMMIT /* \x8c\xb3 */",
+		"COMMIT; SELECT 1 /* \x8c\xb3 */", "COMMIT; BEGIN /* \x8c\xb3 */"};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(ends) * 2; i++) {
+		bool alone = i >= LENGTH(ends);
+		PGconn *conn = db_connect(proxy->port, "client_encoding=SJIS");
+
+		prepare(NULL);
+		db_do(conn, "BEGIN; INSERT INTO other VALUES (1)");
+		db_do(conn, "CREATE INDEX CONCURRENTLY ix ON other (id)");
+		if (!alone)
+			db_do(conn, "CREATE INDEX CONCURRENTLY iy ON other (id)");
+		db_do(conn, "SAVEPOINT s; DROP INDEX ix");
+		db_do(conn, "%s", ends[i % LENGTH(ends)]);
+		db_close(conn);
+		WAIT_FOR(
+			ask_is("0", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"));
+		assert_string_equal(indexes(), alone ? "" : "iy");
+		assert_string_equal(ask("SELECT count(*) FROM other"), "1");
+	}
+}
+
 /* A block of ours that is being committed when its client goes may commit all the same. */
 static void a_block_whose_client_is_lost_during_commit_is_found_out(void **state)
 {
@@ -645,6 +671,7 @@ int main(void)
 		CASE(a_text_that_is_not_read_ends_the_transaction),
 		CASE(savepoints_that_are_not_read_end_in_a_refusal),
 		CASE(a_commit_that_is_not_read_is_answered_when_all_is_done),
+		CASE(what_was_cancelled_stays_so_when_the_end_is_not_read),
 		CASE(a_block_whose_client_is_lost_during_commit_is_found_out),
 		CASE(a_lost_client_is_a_rollback),
 		CASE(a_client_lost_during_the_build_leaves_nothing),
