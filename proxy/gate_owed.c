@@ -127,6 +127,12 @@ bool gate_skips_owed(const struct session *s, const struct statement *st)
 	return false;
 }
 
+/* What says no schema may be in any, and so may what cannot be read. */
+static bool may_be_of(const struct ledger_entry *e, const struct sql_name *schema)
+{
+	return !schema || e->schema.len == 0 || sql_name_equal(schema, &e->schema);
+}
+
 /* The table that a partition is to be detached from. */
 static bool loses_a_partition(const struct session *s, struct slice table)
 {
@@ -136,9 +142,9 @@ static bool loses_a_partition(const struct session *s, struct slice table)
 		return false;
 	for (const struct ledger_entry *e = s->ledger.owed; e; e = e->next)
 		if (e->statement.kind == STATEMENT_DETACH_PARTITION && !e->cancelled &&
+			may_be_of(e, schema_of(&path)) &&
 			sql_path_decode(e->statement.aside.table, s->dialect, &parent) &&
-			sql_name_equal(
-				&path.parts[path.n_parts - 1], &parent.parts[parent.n_parts - 1]))
+			sql_name_equal(last_of(&path), last_of(&parent)))
 			return true;
 	return false;
 }

@@ -149,6 +149,37 @@ static void what_would_reach_a_detached_partition_is_refused(void **state)
 	assert_string_equal(ask("SELECT count(*) FROM pg_inherits"), "1");
 }
 
+/* Of two tables of one name only one loses a partition. */
+static void the_table_of_another_schema_keeps_its_partitions(void **state)
+{
+	static const char *const allowed[] = {"INSERT INTO s2.parent VALUES (1)",
+		"UPDATE \"s2\".parent SET id = id", "TRUNCATE s2.parent", "DROP TABLE s2.parent"};
+	static const char *const refused[] = {"INSERT INTO s1.parent VALUES (1)",
+		"DELETE FROM S1.Parent", "INSERT INTO parent VALUES (1)"};
+	PGconn *conn;
+
+	(void)state;
+	tell("CREATE SCHEMA s1 AUTHORIZATION app; CREATE SCHEMA s2 AUTHORIZATION app; SET ROLE "
+	     "app; "
+	     "CREATE TABLE s2.parent (id int); CREATE TABLE s1.parent (id int) "
+	     "PARTITION BY LIST (id); CREATE TABLE s1.p PARTITION OF s1.parent FOR VALUES IN (1); "
+	     "RESET ROLE");
+	for (size_t i = 0; i < LENGTH(refused); i++) {
+		conn = db_connect(proxy->port, "options='-c search_path=s1'");
+		db_do(conn, "BEGIN; ALTER TABLE %sparent DETACH PARTITION p CONCURRENTLY",
+			i > 0 ? "s1." : "");
+		db_fail(conn, "0A000", "%s", refused[i]);
+		db_close(conn);
+	}
+	conn = db_connect(proxy->port, "options='-c search_path=s1'");
+	db_do(conn, "BEGIN; ALTER TABLE parent DETACH PARTITION p CONCURRENTLY");
+	for (size_t i = 0; i < LENGTH(allowed); i++)
+		db_do(conn, "%s", allowed[i]);
+	db_do(conn, "COMMIT");
+	assert_string_equal(ask("SELECT count(*) FROM pg_inherits"), "0");
+	tell("DROP SCHEMA s1, s2 CASCADE");
+}
+
 /* Names are resolved by search_path, as PostgreSQL would if the index were there. */
 static void the_index_of_another_schema_is_another_one(void **state)
 {
@@ -528,6 +559,7 @@ int main(void)
 		CASE(many_savepoints_are_remembered),
 		CASE(an_owed_partition_is_known_by_its_oid),
 		CASE(what_would_reach_a_detached_partition_is_refused),
+		CASE(the_table_of_another_schema_keeps_its_partitions),
 		CASE(a_detach_that_is_pending_is_said_at_once),
 	};
 
