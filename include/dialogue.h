@@ -26,6 +26,7 @@ struct dialogue {
 	uint16_t count;	     /* above 0 only while a ReadyForQuery is to come */
 	uint64_t ready_sent; /* requests that end in ReadyForQuery, ever */
 	uint64_t ready_got;
+	unsigned unanswered; /* messages of the open pipeline, once all before it is answered */
 	char status;	     /* of the last ReadyForQuery: 'I', 'T', 'E' */
 	bool pipeline_open;  /* extended messages since the last Sync */
 	bool executed;	     /* an Execute among them */

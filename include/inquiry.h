@@ -3,9 +3,9 @@
  * messages.
  *
  * Each question is asked with a named statement and portal, which are closed again, so that the
- * client's unnamed ones stay what they are; one Sync ends them all. Every answer but notices,
- * parameter statuses, notifications and an error that ends the session belongs to the inquiry and
- * is kept from the client. Pure.
+ * client's unnamed ones stay what they are; one Sync ends them all, or none in an open pipeline.
+ * Every answer but notices, parameter statuses, notifications and an error that ends the session
+ * belongs to the inquiry and is kept from the client. Pure.
  *
  * Only to be used when nothing else is outstanding (dialogue_is_idle()).
  */
@@ -44,6 +44,11 @@ void inquiry_release(struct inquiry *q);
  */
 void inquiry_write(
 	struct bytes *out, bool close_portal, const struct question *questions, unsigned n);
+/*
+ * The same in an open pipeline of which everything is answered, and which stays open: a Flush ends
+ * them. `done` stays false: it is for the dialogue to say when all is answered.
+ */
+void inquiry_write_in_pipeline(struct bytes *out, const struct question *questions, unsigned n);
 /* A message from the server. True when it belongs to the inquiry, false when it is the client's. */
 bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body);
 

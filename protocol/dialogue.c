@@ -60,6 +60,7 @@ static void end_request(struct dialogue *d, enum dialogue_request r)
 		push(d, REQUEST_COPY_END_PIPELINED);
 	push(d, r);
 	d->ready_sent++;
+	d->unanswered = 0;
 	d->pipeline_open = false;
 	d->executed = false;
 	d->copy_ended = false;
@@ -115,15 +116,18 @@ void dialogue_client(struct dialogue *d, uint8_t type)
 		d->executed_since = true;
 		d->pipeline_open = true;
 		d->bound = false;
+		d->unanswered++;
 		break;
 	case 'B':
 		d->bound = true;
 		d->pipeline_open = true;
+		d->unanswered++;
 		break;
 	case 'P':
 	case 'D':
 	case 'C':
 		d->pipeline_open = true;
+		d->unanswered++;
 		break;
 	case 'c':
 	case 'f':
@@ -195,6 +199,8 @@ static void copy_in_received(struct dialogue *d)
 	if (extended && d->count > 0 && request_at(d, 0) == REQUEST_QUERY)
 		set_request(d, 0, REQUEST_QUERY_PIPELINED);
 	if (extended && d->count == 0) {
+		/* The Sync that is dropped had ended the counting. */
+		d->unanswered += i > keep;
 		d->pipeline_open = true;
 		d->executed = true;
 	} else if (!extended && !ended && d->pipeline_open) {
@@ -214,6 +220,13 @@ static void error_received(struct dialogue *d)
 		d->uncertain = true; /* the server may skip that Query, or have run it */
 }
 
+/* The answer to one message, or the last of several. */
+static void answer_received(struct dialogue *d)
+{
+	if (d->count == 0 && d->unanswered > 0)
+		d->unanswered--;
+}
+
 void dialogue_server(struct dialogue *d, uint8_t type, char status)
 {
 	switch (type) {
@@ -228,6 +241,16 @@ void dialogue_server(struct dialogue *d, uint8_t type, char status)
 		break;
 	case 's':
 		d->suspended = true;
+		answer_received(d);
+		break;
+	case '1':
+	case '2':
+	case '3':
+	case 'C':
+	case 'I':
+	case 'T':
+	case 'n':
+		answer_received(d);
 		break;
 	default:
 		break;

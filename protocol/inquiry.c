@@ -27,17 +27,30 @@ static void write_question(struct bytes *out, const struct question *q)
 	message_put_target(out, 'C', 'S', NAME);
 }
 
+/* One that failed before could not be closed. */
+static void write_closes(struct bytes *out)
+{
+	message_put_target(out, 'C', 'P', NAME);
+	message_put_target(out, 'C', 'S', NAME);
+}
+
 void inquiry_write(
 	struct bytes *out, bool close_portal, const struct question *questions, unsigned n)
 {
-	/* One that failed before could not be closed. */
-	message_put_target(out, 'C', 'P', NAME);
-	message_put_target(out, 'C', 'S', NAME);
+	write_closes(out);
 	if (close_portal)
 		message_put_target(out, 'C', 'P', "");
 	for (unsigned i = 0; i < n; i++)
 		write_question(out, &questions[i]);
 	message_put_empty(out, 'S');
+}
+
+void inquiry_write_in_pipeline(struct bytes *out, const struct question *questions, unsigned n)
+{
+	write_closes(out);
+	for (unsigned i = 0; i < n; i++)
+		write_question(out, &questions[i]);
+	message_put_empty(out, 'H');
 }
 
 static void take_row(struct inquiry *q, struct slice body)

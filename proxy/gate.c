@@ -28,7 +28,7 @@ static const struct {
 	[GATE_SYNC] = {"sync", NEXT_UNIT},
 	[GATE_UNIT] = {"unit", NEXT_UNIT | TO(GATE_SETTLING)},
 	[GATE_ASKING] = {"asking",
-		NEXT_UNIT | TO(GATE_ASIDE) | TO(GATE_INLINE) | TO(GATE_SETTLING)},
+		NEXT_UNIT | TO(GATE_SYNC) | TO(GATE_ASIDE) | TO(GATE_INLINE) | TO(GATE_SETTLING)},
 	[GATE_ASIDE] = {"aside", TO(GATE_KEEPING) | TO(GATE_FAILING)},
 	[GATE_KEEPING] = {"keeping", NEXT_UNIT | TO(GATE_INLINE) | TO(GATE_SETTLING)},
 	[GATE_FAILING] = {"failing", TO(GATE_OPEN) | TO(GATE_ASKING)},
@@ -69,6 +69,7 @@ void gate_enter(struct session *s, enum gate_state state)
 		return;
 	show_owed(s);
 	timer_stop(g->timer);
+	gate_forget_local(g);
 	bytes_release(&g->settings);
 	bytes_release(&g->head);
 }
@@ -116,6 +117,9 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->prepared, 64u * 1024);
 	bytes_init(&g->text, TEXT_LIMIT);
 	bytes_init(&g->settings, 4u * 1024 * 1024);
+	bytes_init(&g->before, 4u * 1024 * 1024);
+	bytes_init(&g->local, 4u * 1024 * 1024);
+	bytes_init(&g->undeclared, 64u * 1024);
 	bytes_init(&g->error, 4u * 1024 * 1024);
 	bytes_init(&g->columns, 64u * 1024);
 	bytes_init(&g->schemas, 1024u * 1024);
@@ -158,7 +162,7 @@ static void close_gate(struct session *s, bool extended)
 	g->single_byte = s->dialect.encoding == SQL_ENCODING_SINGLE_BYTE;
 	g->lone = true;
 	g->own_block = g->block_open = g->commit_first = false;
-	g->failed_before = g->failed = g->portal_lost = g->cut = false;
+	g->failed_before = g->failed = g->portal_lost = g->cut = g->flushed = false;
 	g->asks_native = s->snapshot->config.native == NATIVE_GUARD ||
 			 atomic_load(&s->worker->shared->clients) > 1;
 	g->closed_ms = timer_now_ms();
@@ -247,6 +251,8 @@ bool gate_meets_query(struct session *s, struct slice text)
 	close_gate(s, false);
 	s->gate->lone = sum.n_pieces == 1;
 	s->gate->own_block = !s->gate->lone && sum.n_controls == 0;
+	if (s->gate->own_block)
+		gate_read_undeclared(s, text);
 	statement_iterator_init(&s->gate->pieces, bytes_view(&s->gate->text), s->dialect);
 	return true;
 }
@@ -297,12 +303,38 @@ void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal
 	struct bytes messages;
 
 	g->then = then;
+	g->in_pipeline = false;
 	inquiry_init(&g->inquiry, on_row, g);
 	bytes_init(&messages, TEXT_LIMIT);
 	inquiry_write(&messages, close_portal, questions, n);
 	gate_enter(s, GATE_ASKING);
 	relay_send_server(s, &messages);
 	bytes_release(&messages);
+}
+
+void gate_ask_in_pipeline(struct session *s, inquiry_row_fn on_row,
+	const struct question *questions, unsigned n, gate_fn then)
+{
+	struct gate *g = s->gate;
+	struct bytes messages;
+
+	g->then = then;
+	g->in_pipeline = true;
+	inquiry_init(&g->inquiry, on_row, g);
+	bytes_init(&messages, TEXT_LIMIT);
+	inquiry_write_in_pipeline(&messages, questions, n);
+	gate_enter(s, GATE_ASKING);
+	relay_send_server(s, &messages);
+	bytes_release(&messages);
+}
+
+/* Behind an error in a pipeline there is no other answer before its Sync. */
+static bool is_answered(const struct session *s)
+{
+	const struct gate *g = s->gate;
+
+	return g->inquiry.done ||
+	       (g->in_pipeline && (g->inquiry.failed || s->dialogue.unanswered == 0));
 }
 
 void gate_command(struct session *s, const char *sql, gate_fn then)
@@ -367,6 +399,15 @@ static void let_go(struct session *s)
 	relay_resume(s);
 }
 
+void gate_end_pipeline(struct session *s)
+{
+	/* The error of this pipeline may have come before the gate closed, to a Flush. */
+	s->gate->failed_before = s->dialogue.failed;
+	s->gate->cut = s->dialogue.executed;
+	gate_enter(s, GATE_SYNC);
+	gate_send_empty(s, 'S');
+}
+
 static void step_answers(struct session *s)
 {
 	if (s->dialogue.uncertain || s->dialogue.copy_in) {
@@ -377,15 +418,10 @@ static void step_answers(struct session *s)
 		return;
 	/* Until now a cancel was for what came before. */
 	s->gate->cancel_wanted = false;
-	if (!needs_sync(s)) {
+	if (!needs_sync(s))
 		gate_begin(s);
-		return;
-	}
-	/* The error of this pipeline may have come before the gate closed, to a Flush. */
-	s->gate->failed_before = s->dialogue.failed;
-	s->gate->cut = s->dialogue.executed;
-	gate_enter(s, GATE_SYNC);
-	gate_send_empty(s, 'S');
+	else if (!gate_looks_before_sync(s))
+		gate_end_pipeline(s);
 }
 
 static void step_sync(struct session *s)
@@ -443,7 +479,7 @@ void gate_step(struct session *s)
 		step_unit(s);
 		break;
 	case GATE_ASKING:
-		if (g->inquiry.done)
+		if (is_answered(s))
 			g->then(s);
 		break;
 	case GATE_KEEPING:
@@ -532,6 +568,7 @@ void gate_free(struct session *s)
 	bytes_release(&g->columns);
 	bytes_release(&g->schemas);
 	bytes_release(&g->complete);
+	gate_forget_local(g);
 	inquiry_release(&g->inquiry);
 	target_release(&g->target);
 	free(g);

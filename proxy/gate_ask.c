@@ -79,7 +79,7 @@ static void note_setting(struct gate *g, struct slice name, struct slice value)
 		note_idle_timeout(g, value);
 }
 
-/* Rows of SHOW ALL, SHOW session_authorization, SHOW role. */
+/* Rows of SHOW ALL, SHOW session_authorization, SHOW role, and of what SHOW ALL does not know. */
 static void on_setting(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
@@ -90,6 +90,8 @@ static void on_setting(void *owner, unsigned question, const struct slice *value
 		note_setting(g, slice_str("session_authorization"), values[0]);
 	else if (question == 2 && n == 1)
 		note_setting(g, slice_str("role"), values[0]);
+	else if (question == 3 && n == 2 && values[1].data)
+		note_setting(g, values[0], values[1]);
 }
 
 uint32_t gate_number(struct slice value)
@@ -140,6 +142,7 @@ void gate_note_partition(struct gate_lookup *l, const struct slice *values)
 #define CHANGED(catalog) \
 	"EXISTS (SELECT 1 FROM pg_catalog." catalog " c WHERE pg_catalog.age(c.xmin)" LE "0)"
 
+static const char pid_sql[] = "SELECT pg_catalog.pg_backend_pid()";
 static const char pid_and_changes_sql[] =
 	"SELECT pg_catalog.pg_backend_pid(), "
 	"CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN false ELSE " CHANGED(
@@ -156,6 +159,9 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 {
 	struct gate *g = owner;
 
+	if (question < g->n_front)
+		return;
+	question -= g->n_front;
 	if (question == 0 && n > 0)
 		g->server_pid = (int)gate_number(values[0]);
 	if (question == 0 && n == 2)
@@ -185,7 +191,7 @@ static bool inquiry_failed(struct session *s)
 	if (!g->inquiry.failed)
 		return false;
 	if (g->facts.status != 'T') {
-		if (gate_was_cancelled(g))
+		if (gate_was_cancelled(g) || gate_loses_local(g))
 			gate_fail_with(s, bytes_view(&g->inquiry.error));
 		else
 			gate_send_unit(s); /* nothing has come of it */
@@ -248,19 +254,22 @@ static void resolve(struct session *s)
 	struct gate *g = s->gate;
 	struct bytes path, name;
 	const char *values[2];
-	struct question questions[2] = {{.sql = "SELECT pg_catalog.pg_backend_pid()"}};
+	struct gate_local l = {.n = 0};
 
-	if (may_call(&g->unit))
-		questions[0].sql = pid_and_changes_sql;
+	gate_local_questions(g, &l);
+	g->n_front = l.n;
+	l.questions[l.n++] =
+		(struct question){.sql = may_call(&g->unit) ? pid_and_changes_sql : pid_sql};
 	g->found = (struct gate_lookup){0};
 	bytes_init(&path, 4096);
 	bytes_init(&name, 4096);
 	if (is_readable(s, &path, &name)) {
 		values[0] = (const char *)bytes_view(&path).data;
 		values[1] = (const char *)bytes_view(&name).data;
-		questions[1] = (struct question){
+		l.questions[l.n++] = (struct question){
 			.sql = aside_lookup_sql(&g->unit), .values = values, .n_values = 2};
-		gate_ask_server(s, on_relation, false, questions, 2, resolved);
+		gate_ask_server(s, on_relation, false, l.questions, l.n, resolved);
+		g->inquiry.silent = g->n_front > 0;
 	} else {
 		/* A REINDEX of a schema, or names we cannot read: PostgreSQL refuses it as ever. */
 		gate_send_unit(s);
@@ -273,7 +282,7 @@ static void settings_known(struct session *s)
 {
 	if (inquiry_failed(s))
 		return;
-	if (bytes_failed(&s->gate->settings)) {
+	if (!gate_find_local(s) || bytes_failed(&s->gate->settings)) {
 		gate_fail(s, "54000", "the settings of this session are too long for an aside",
 			NULL, NULL);
 		return;
@@ -287,16 +296,34 @@ static void settings_known(struct session *s)
 		resolve(s);
 }
 
+static const struct question settings_questions[] = {
+	{.sql = "SHOW ALL"}, {.sql = "SHOW session_authorization"}, {.sql = "SHOW role"}};
+#define SETTINGS_QUESTIONS 3
+
+static const char undeclared_sql[] = "SELECT n, pg_catalog.current_setting(n, true) FROM "
+				     "pg_catalog.unnest($1::pg_catalog.text[]) n";
+
+void gate_ask_before_sync(struct session *s, gate_fn then)
+{
+	bytes_clear(&s->gate->settings);
+	gate_ask_in_pipeline(s, on_setting, settings_questions, SETTINGS_QUESTIONS, then);
+}
+
 void gate_ask(struct session *s)
 {
-	static const struct question questions[] = {
-		{.sql = "SHOW ALL"}, {.sql = "SHOW session_authorization"}, {.sql = "SHOW role"}};
+	struct question questions[SETTINGS_QUESTIONS + 1];
+	unsigned n = SETTINGS_QUESTIONS;
 	struct gate *g = s->gate;
+	const char *undeclared = (const char *)bytes_view(&g->undeclared).data;
 
+	memcpy(questions, settings_questions, sizeof(settings_questions));
+	if (bytes_length(&g->undeclared) > 0)
+		questions[n++] = (struct question){
+			.sql = undeclared_sql, .values = &undeclared, .n_values = 1};
 	bytes_clear(&g->settings);
 	g->keep_alive_ms = 0;
 	gate_open_ahead(s);
 	/* A portal that an earlier SELECT has left open holds a snapshot: it goes, unless it is the
 	 * unit's own. */
-	gate_ask_server(s, on_setting, !g->extended || !g->unnamed, questions, 3, settings_known);
+	gate_ask_server(s, on_setting, !g->extended || !g->unnamed, questions, n, settings_known);
 }

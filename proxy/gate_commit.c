@@ -55,6 +55,7 @@ static void block_over(struct session *s)
 void gate_commit_block_first(struct session *s)
 {
 	s->gate->commit_first = true;
+	gate_keep_local(s);
 	gate_end_block(s, true);
 }
 

@@ -77,6 +77,9 @@ struct gate {
 	bool cut;	     /* and what the client had executed before in the pipeline */
 	bool asks_native;    /* outside of a transaction, too, the server is asked first */
 	bool bind_answer;    /* the next BindComplete is ours */
+	bool local_known;    /* what ended with a COMMIT of ours */
+	bool flushed;	     /* what the client has asked before in the pipeline */
+	bool in_pipeline;    /* the inquiry */
 	/* Tags since the last ReadyForQuery that did not come to a unit. */
 	bool commit_seen, rollback_seen;
 
@@ -101,6 +104,13 @@ struct gate {
 	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
 	struct bytes schemas; /* owned: those in search_path, each with whether it has the name */
 	gate_fn after_rehearsal;
+	/* Over a COMMIT of ours. */
+	struct bytes before;	 /* owned: the settings in front of it, in the form of `settings` */
+	struct bytes local;	 /* owned: those of them that ended with it */
+	struct bytes undeclared; /* owned: what to ask for besides SHOW ALL, "{a.b,a.c}" */
+	unsigned n_local;
+	unsigned n_front; /* questions in front of those of the look-up */
+
 	struct ledger_entry *checking; /* borrowed: the owed one that is looked at before COMMIT */
 	struct ledger_made *checking_made; /* borrowed: the same with one that is to be undone */
 	gate_fn after_preflight;
@@ -128,6 +138,9 @@ void gate_enter(struct session *s, enum gate_state state);
 /* Asks the server connection; `then` is called when all is answered. */
 void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal,
 	const struct question *questions, unsigned n, gate_fn then);
+/* The same in an open pipeline of which everything is answered. It stays open. */
+void gate_ask_in_pipeline(struct session *s, inquiry_row_fn on_row,
+	const struct question *questions, unsigned n, gate_fn then);
 /* The same with a command that has no rows. */
 void gate_command(struct session *s, const char *sql, gate_fn then);
 /* Event of an aside or a settlement, whose owner is the session: passes a notice on to the client.
@@ -137,6 +150,39 @@ void gate_on_notice(void *owner, struct slice body);
 void gate_when_quiet(struct session *s, gate_fn then);
 /* Sends a message of ours to the server. */
 void gate_send_empty(struct session *s, char type);
+
+/* gate.c: ends the client's open pipeline. */
+void gate_end_pipeline(struct session *s);
+
+#define GATE_LOCAL_MOST 64
+
+/* Questions that set `local` again. */
+struct gate_local {
+	struct question questions[GATE_LOCAL_MOST + 4];
+	const char *values[GATE_LOCAL_MOST + 4][2];
+	char mode[160];
+	unsigned n;
+};
+
+/* gate_local.c: reads which settings a text sets that SHOW ALL does not know. */
+void gate_read_undeclared(struct session *s, struct slice text);
+/* gate_local.c: `settings` are those in front of a COMMIT that is ours. */
+void gate_keep_local(struct session *s);
+/* gate_local.c: the same in front of our Sync, in a pipeline: true, and it is the one that ends
+ * that. False: there is nothing to ask. */
+bool gate_looks_before_sync(struct session *s);
+/* gate_local.c: `settings` are those behind it: they become those in front, and what differs is
+ * known then. False: that is too much. */
+bool gate_find_local(struct session *s);
+/* gate_local.c: outside of a transaction, the server would run the unit without some of them. */
+bool gate_loses_local(const struct gate *g);
+/* gate_local.c: appends those that set them for a transaction. */
+void gate_local_questions(const struct gate *g, struct gate_local *l);
+/* gate_local.c: BEGIN, and they are set in it. */
+void gate_begin_local(struct session *s, gate_fn then);
+/* gate_local.c: they are set in a pipeline, for the rest of it. */
+void gate_set_local(struct session *s, gate_fn then);
+void gate_forget_local(struct gate *g);
 
 /* gate_unit.c: all is answered: begins with the first unit. */
 void gate_begin(struct session *s);
@@ -156,6 +202,8 @@ unsigned long gate_characters(const struct gate *g, struct slice text);
 void gate_open_ahead(struct session *s);
 /* gate_ask.c: asks what placement needs to know; ends in gate_place(). */
 void gate_ask(struct session *s);
+/* gate_ask.c: asks for the settings alone, in a pipeline. */
+void gate_ask_before_sync(struct session *s, gate_fn then);
 /* gate_ask.c: a question has met the client's cancel request, or its statement_timeout. */
 bool gate_was_cancelled(const struct gate *g);
 /* gate_ask.c: the client's cancel request came between two questions, where the server had nothing

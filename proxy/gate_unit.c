@@ -104,12 +104,23 @@ static void go_on(struct session *s)
 		gate_finish(s);
 }
 
+static void local_set(struct session *s)
+{
+	if (s->gate->inquiry.failed)
+		gate_tell_error(s, bytes_view(&s->gate->inquiry.error));
+	gate_finish(s);
+}
+
 void gate_unit_done(struct session *s)
 {
-	if (s->gate->extended)
-		gate_finish(s);
-	else
+	struct gate *g = s->gate;
+
+	if (!g->extended)
 		go_on(s);
+	else if (g->n_local > 0 && !g->failed)
+		gate_set_local(s, local_set);
+	else
+		gate_finish(s);
 }
 
 /*
@@ -205,6 +216,13 @@ void gate_send_unit(struct session *s)
 {
 	struct gate *g = s->gate;
 
+	if (statement_is_aside(&g->unit) && gate_loses_local(g)) {
+		gate_fail(s, "0A000",
+			"this statement would run without what SET LOCAL has set before it",
+			"The statements before it are committed.",
+			"Use SET instead of SET LOCAL, or send the statement alone.");
+		return;
+	}
 	g->completed = g->failed = false;
 	g->tag[0] = '\0';
 	timer_start(g->timer, 10000);
@@ -229,7 +247,10 @@ static void block_begun(struct session *s)
 
 static void begin_block(struct session *s)
 {
-	gate_command(s, "BEGIN", block_begun);
+	if (s->gate->n_local > 0)
+		gate_begin_local(s, block_begun);
+	else
+		gate_command(s, "BEGIN", block_begun);
 }
 
 /* Where PostgreSQL would have refused the statement, what it leaves when it fails is our doing. */

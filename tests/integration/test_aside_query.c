@@ -254,12 +254,89 @@ static void a_query_behind_a_pipeline_without_sync(struct talk *t)
 	hear(t, 2);
 }
 
+static void make_s1(struct talk *t)
+{
+	query(t,
+		"CREATE SCHEMA s1; CREATE TABLE s1.t (id int, v text); CREATE TABLE s1.o (id int)");
+}
+
+static void drop_s1(struct talk *t)
+{
+	query(t, "SELECT (SELECT count(*) FROM s1.t), (SELECT count(*) FROM s1.o)");
+	query(t, "SELECT string_agg(indexrelid::regclass || ' ON ' || indrelid::regclass, ', ' "
+		 "ORDER "
+		 "BY 1) FROM pg_index WHERE indrelid IN ('s1.t'::regclass, 's1.o'::regclass)");
+	query(t, "DROP TABLE s1.t; DROP TABLE s1.o; DROP SCHEMA s1");
+}
+
+/* To PostgreSQL a pipeline is one transaction, so SET LOCAL holds to its Sync. */
+static void behind_set_local(struct talk *t)
+{
+	make_s1(t);
+	parse_to_execute(t, "SET LOCAL search_path = s1");
+	parse_to_execute(t, "INSERT INTO t VALUES (1)");
+	parse_to_execute(t, create(t));
+	parse_to_execute(t, "INSERT INTO t VALUES (2)");
+	parse_to_execute(t, with(t, "CREATE INDEX", "j ON o (id)"));
+	parse_to_execute(t, with(t, "DROP INDEX", "i"));
+	parse_to_execute(t, "SHOW search_path");
+	wire_sync(t->w);
+	parse_to_execute(t, "SHOW search_path");
+	wire_sync(t->w);
+	hear(t, 2);
+	drop_s1(t);
+}
+
+static void behind_set_transaction(struct talk *t)
+{
+	parse_to_execute(t, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+	parse_to_execute(t, "INSERT INTO t VALUES (1)");
+	parse_to_execute(t, create(t));
+	parse_to_execute(t, "SHOW transaction_isolation");
+	wire_sync(t->w);
+	parse_to_execute(t, "SHOW transaction_isolation");
+	wire_sync(t->w);
+	hear(t, 2);
+}
+
+static void behind_set_config_and_flush(struct talk *t)
+{
+	parse_to_execute(t, "SELECT set_config('lock_timeout', '9s', true)");
+	wire_flush(t->w);
+	hear_until(t, "C(SELECT 1)");
+	parse_to_execute(t, create(t));
+	wire_flush(t->w);
+	hear_until(t, "C(CREATE INDEX)");
+	parse_to_execute(t, "SHOW lock_timeout");
+	wire_flush(t->w);
+	hear_until(t, "C(SHOW)");
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
+static void behind_set_local_and_wrong(struct talk *t)
+{
+	make_s1(t);
+	parse_to_execute(t, "SET LOCAL search_path = s1");
+	parse_to_execute(t, with(t, "CREATE INDEX", "i ON t (nothing)"));
+	parse_to_execute(t, "INSERT INTO t VALUES (2)");
+	wire_sync(t->w);
+	parse_to_execute(t, "SHOW search_path");
+	wire_sync(t->w);
+	hear(t, 2);
+	drop_s1(t);
+}
+
 static void a_pipeline_outside_of_a_transaction_is_cut(void **state)
 {
 	static const struct shape shapes[] = {
 		{"behind others", behind_others_in_a_pipeline},
 		{"behind others, with names", behind_others_with_names},
 		{"behind an error", behind_an_error_in_a_pipeline},
+		{"behind SET LOCAL", behind_set_local},
+		{"behind SET TRANSACTION", behind_set_transaction},
+		{"behind set_config and Flush", behind_set_config_and_flush},
+		{"behind SET LOCAL, and wrong", behind_set_local_and_wrong},
 		{"first", first_in_a_pipeline},
 		{"first, and wrong", first_and_wrong},
 		{"a portal of an earlier pipeline", a_portal_of_an_earlier_pipeline},
@@ -286,6 +363,28 @@ static void what_is_in_the_way_is_committed_first(void **state)
 	assert_int_equal(db_status(conn), 'I');
 	assert_string_equal(ask("SELECT count(*) FROM t"), "1001");
 	assert_string_equal(index_state("i"), "");
+}
+
+/* The server would run it without what SET LOCAL has set before it: on another table, perhaps. */
+static void what_cannot_keep_set_local_is_refused(void **state)
+{
+	struct wire *w = wire_login(proxy->port, "-c client_min_messages=error");
+
+	(void)state;
+	wire_query(w, "CREATE TEMPORARY TABLE x (id int)");
+	wire_send(w);
+	wire_answers(w, 1);
+	wire_parse(w, "", "SET LOCAL lock_timeout = '9s'");
+	wire_bind(w, "", "", 0);
+	wire_execute(w, "", 0);
+	wire_parse(w, "", "CREATE INDEX CONCURRENTLY i ON x (id)");
+	wire_bind(w, "", "", 0);
+	wire_execute(w, "", 0);
+	wire_sync(w);
+	wire_query(w, "SELECT to_regclass('pg_temp.i')");
+	wire_send(w);
+	assert_string_equal(
+		wire_answers(w, 2), "1 2 C(SET) 1 2 E(0A000) Z:I T(1) D(-) C(SELECT 1) Z:I");
 }
 
 /* PostgreSQL reads the whole text before it runs any of it. */
@@ -442,6 +541,7 @@ int main(void)
 		TEST(an_error_position_counts_characters),
 		TEST(a_query_that_also_takes_copy_data_is_left_to_postgres),
 		TEST(a_query_that_sets_how_it_is_read_is_left_to_postgres),
+		TEST(what_cannot_keep_set_local_is_refused),
 		TEST(a_syntax_error_anywhere_means_that_nothing_runs),
 		TEST(what_fails_outside_of_a_transaction_leaves_nothing),
 		TEST(without_connections_nothing_runs),

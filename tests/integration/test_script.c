@@ -16,8 +16,14 @@
 
 static int start(void **state)
 {
+	int status = fixture_start("--auth scram");
+
 	(void)state;
-	return fixture_start("--auth scram");
+	if (status == 0)
+		tell("CREATE ROLE another NOINHERIT; GRANT another TO app; GRANT ALL ON SCHEMA "
+		     "public TO "
+		     "another");
+	return status;
 }
 
 static int prepare(void **state)
@@ -28,6 +34,8 @@ static int prepare(void **state)
 	     "CREATE TABLE later (id int REFERENCES other DEFERRABLE INITIALLY DEFERRED); "
 	     "CREATE SCHEMA IF NOT EXISTS s1; DROP TABLE IF EXISTS s1.t; "
 	     "CREATE TABLE s1.t (id int, v text); RESET ROLE");
+	tell("CREATE TABLE theirs (id int); ALTER TABLE theirs OWNER TO another; GRANT SELECT ON "
+	     "theirs TO app");
 	return 0;
 }
 
@@ -107,7 +115,7 @@ static const char *play(const char *before, const char *text, bool directly)
 		ask("SELECT coalesce(string_agg(d, ', ' ORDER BY d COLLATE \"C\"), '') FROM "
 		    "pg_index, "
 		    "pg_get_indexdef(indexrelid) d WHERE indrelid::regclass::text IN ('t', 's1.t', "
-		    "'other')"));
+		    "'other', 'theirs')"));
 	return out;
 }
 
@@ -175,6 +183,77 @@ static void a_text_is_one_block(void **state)
 
 	(void)state;
 	play_all(scripts, LENGTH(scripts));
+}
+
+/* Up to the end of the text, also where we have to commit in front of a statement. */
+static void what_is_set_locally_lasts_to_the_end(void **state)
+{
+	static const struct script scripts[] = {
+		{NULL, "SET LOCAL search_path = s1; INSERT INTO t VALUES (1); CREATE INDEX "
+		       "CONCURRENTLY ix ON t (id); INSERT INTO t VALUES (2); SHOW search_path"},
+		{NULL, "SET LOCAL search_path = s1; INSERT INTO t VALUES (1); CREATE INDEX "
+		       "CONCURRENTLY ix ON t (id); CREATE INDEX CONCURRENTLY iy ON t (v); INSERT "
+		       "INTO "
+		       "t VALUES (2); CREATE INDEX CONCURRENTLY iz ON t (v); INSERT INTO t VALUES "
+		       "(3)"},
+		{NULL, "SET LOCAL lock_timeout = '1s'; ALTER TABLE t ADD n int; CREATE INDEX "
+		       "CONCURRENTLY ix ON t (n); SHOW lock_timeout"},
+		{NULL, "SELECT set_config('search_path', 's1', true); INSERT INTO t VALUES (1); "
+		       "DROP "
+		       "INDEX CONCURRENTLY IF EXISTS nope; CREATE INDEX CONCURRENTLY ix ON t (id); "
+		       "RESET search_path; INSERT INTO t VALUES (0); CREATE INDEX CONCURRENTLY iy "
+		       "ON "
+		       "t (id); SHOW search_path"},
+		{NULL, "SET LOCAL search_path = s1; SET lock_timeout = '7s'; INSERT INTO t VALUES "
+		       "(1); "
+		       "CREATE INDEX CONCURRENTLY ix ON t (id); SET search_path = public; INSERT "
+		       "INTO "
+		       "t VALUES (0); CREATE INDEX CONCURRENTLY iy ON t (id); SHOW lock_timeout"},
+		{NULL, "SET LOCAL ROLE another; INSERT INTO theirs VALUES (1); CREATE INDEX "
+		       "CONCURRENTLY ix ON theirs (id); SELECT current_user; INSERT INTO theirs "
+		       "VALUES "
+		       "(2); SELECT count(*) FROM theirs"},
+		{NULL, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; INSERT INTO t VALUES (1); "
+		       "CREATE "
+		       "INDEX CONCURRENTLY ix ON t (id); SHOW transaction_isolation"},
+		{NULL, "SET LOCAL app.tenant = 'a'; SELECT set_config('app.user', 'b', true); "
+		       "INSERT "
+		       "INTO t VALUES (1); CREATE INDEX CONCURRENTLY ix ON t (id); SELECT "
+		       "current_setting('app.tenant') || current_setting('app.user')"},
+		{NULL, "SET LOCAL search_path = s1; DROP INDEX CONCURRENTLY public.t_old; CREATE "
+		       "INDEX "
+		       "CONCURRENTLY ix ON t (id); SHOW search_path"},
+		{NULL, "SET LOCAL search_path = s1; INSERT INTO t VALUES (1); SET search_path = "
+		       "s1; "
+		       "CREATE INDEX CONCURRENTLY ix ON t (id); INSERT INTO t VALUES (1); SHOW "
+		       "search_path"},
+		{"SET search_path = s1",
+			"SET LOCAL search_path = public; INSERT INTO t VALUES (0); "
+			"CREATE INDEX CONCURRENTLY ix ON t (id); SELECT "
+			"'t'::regclass::oid = 'public.t'::regclass"},
+	};
+	static const char *const settings[] = {"search_path", "lock_timeout", "role",
+		"transaction_isolation", "session_authorization"};
+
+	(void)state;
+	play_all(scripts, LENGTH(scripts));
+	/* Nothing of it is left behind the text. */
+	for (size_t i = 0; i < LENGTH(scripts); i++) {
+		PGconn *conn = db_connect(proxy->port, ""), *direct = db_connect(cluster.port, "");
+		char text[1024];
+
+		prepare(NULL);
+		PQclear(db_query(conn, scripts[i].text));
+		prepare(NULL);
+		snprintf(text, sizeof(text), "%s", scripts[i].text);
+		blank(text);
+		PQclear(db_query(direct, text));
+		for (size_t k = 0; k < LENGTH(settings); k++)
+			assert_string_equal(db_text(conn, "SHOW %s", settings[k]),
+				db_text(direct, "SHOW %s", settings[k]));
+		db_close(conn);
+		db_close(direct);
+	}
 }
 
 static void an_error_ends_the_text_and_undoes_it(void **state)
@@ -285,6 +364,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(a_text_is_one_block),
+		CASE(what_is_set_locally_lasts_to_the_end),
 		CASE(an_error_ends_the_text_and_undoes_it),
 		CASE(transaction_control_inside_counts),
 		CASE(each_statement_is_answered_once),

@@ -62,6 +62,21 @@ static void a_portal_with_rows_left_is_known(void **state)
 	assert_false(after(">P >B >S <1 <2 <ZI").bound);
 }
 
+/* What a Sync has ended is answered by ReadyForQuery; what is behind it counts from there on. */
+static void the_answers_of_an_open_pipeline_are_counted(void **state)
+{
+	(void)state;
+	assert_int_equal(after(">P >B >D >E").unanswered, 4);
+	assert_int_equal(after(">P >B >D >E <1 <2").unanswered, 2);
+	assert_int_equal(after(">P >D >B >D >E >C <1 <t <T <2 <n <D <C <3").unanswered, 0);
+	assert_int_equal(after(">P >B >E >E <1 <2 <D <s <N <S <I").unanswered, 0);
+	assert_int_equal(after(">P >B >E >S").unanswered, 0);
+	assert_int_equal(after(">P >B >E >S >B >E <1 <2 <C").unanswered, 2);
+	assert_int_equal(after(">P >B >E >S >B >E <1 <2 <C <ZI <2").unanswered, 1);
+	assert_int_equal(after(">Q >B >E <T <D <C <ZT").unanswered, 2);
+	assert_int_equal(after(">Q <T <D <C <ZT").unanswered, 0);
+}
+
 static void the_log_in_is_an_outstanding_request(void **state)
 {
 	struct dialogue d;
@@ -410,6 +425,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_portal_with_rows_left_is_known),
+		cmocka_unit_test(the_answers_of_an_open_pipeline_are_counted),
 		cmocka_unit_test(the_log_in_is_an_outstanding_request),
 		cmocka_unit_test(every_conversation_ends_where_it_should),
 		cmocka_unit_test(the_count_is_zero_when_nothing_is_to_come),

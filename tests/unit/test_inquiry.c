@@ -100,6 +100,20 @@ static void questions_share_one_sync(void **state)
 	}
 }
 
+static void in_a_pipeline_there_is_no_sync(void **state)
+{
+	static const struct question question = {"select 1", NULL, 0};
+	struct bytes out;
+	char types[100];
+
+	(void)state;
+	bytes_init(&out, 1000);
+	inquiry_write_in_pipeline(&out, &question, 1);
+	types_of(&out, types);
+	assert_string_equal(types, "CCPBECCH");
+	bytes_release(&out);
+}
+
 static void the_unnamed_portal_is_closed_when_asked_for(void **state)
 {
 	static const char close[] = "C\0\0\0\x06P\0";
@@ -292,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_question_is_written_byte_for_byte),
 		cmocka_unit_test(questions_share_one_sync),
+		cmocka_unit_test(in_a_pipeline_there_is_no_sync),
 		cmocka_unit_test(the_unnamed_portal_is_closed_when_asked_for),
 		cmocka_unit_test(rows_are_given_with_their_question),
 		cmocka_unit_test(what_is_not_an_answer_is_the_clients),
