@@ -209,12 +209,10 @@ static bool destroys(const struct gate *g)
 	       (g->unit.kind == STATEMENT_DROP_INDEX && g->found.index_valid);
 }
 
-static void resolved(struct session *s)
+static void known(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (inquiry_failed(s))
-		return;
 	if (g->unit.kind == STATEMENT_REINDEX && (g->found.kind == 'p' || g->found.kind == 'I')) {
 		gate_send_unit(s); /* several relations: PostgreSQL refuses it as ever */
 		return;
@@ -223,6 +221,64 @@ static void resolved(struct session *s)
 	g->facts.destroys = destroys(g);
 	g->facts.owes = s->ledger.owed != NULL;
 	gate_place(s);
+}
+
+static void on_newer(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	g->newer = n > 0 && slice_is(values[0], "t");
+}
+
+static void newer_known(struct session *s)
+{
+	if (inquiry_failed(s))
+		return;
+	if (s->gate->newer)
+		gate_fail(s, "40001", "could not serialize access due to concurrent update",
+			"The relation is newer than the snapshot of this transaction.",
+			"Run the transaction again, or run it with READ COMMITTED.");
+	else
+		known(s);
+}
+
+/* A snapshot that is kept does not show what others have made since, though every name means it. */
+static void ask_if_newer(struct session *s)
+{
+	struct bytes path, name;
+	const char *values[1];
+
+	bytes_init(&path, 4096);
+	bytes_init(&name, 4096);
+	s->gate->newer = false;
+	if (aside_lookup_parameters(&s->gate->unit, s->dialect, &path, &name)) {
+		const struct question question = {
+			.sql = "SELECT o IS NOT NULL AND NOT EXISTS (SELECT 1 FROM "
+			       "pg_catalog.pg_class c WHERE c.oid" EQ
+			       "o) FROM pg_catalog.to_regclass($1::pg_catalog.text) o",
+			.values = values,
+			.n_values = 1};
+
+		values[0] = (const char *)bytes_view(&path).data;
+		gate_ask_server(s, on_newer, false, &question, 1, newer_known);
+	} else {
+		known(s);
+	}
+	bytes_release(&path);
+	bytes_release(&name);
+}
+
+static void resolved(struct session *s)
+{
+	struct gate *g = s->gate;
+
+	if (inquiry_failed(s))
+		return;
+	if (g->found.relation == 0 && g->facts.status == 'T' && !g->facts.read_committed)
+		ask_if_newer(s);
+	else
+		known(s);
 }
 
 /*

@@ -129,6 +129,7 @@ struct gate {
 	struct target target;	       /* owned; user NULL until needed */
 	struct timer *undo_timer;      /* owned */
 	struct timer *timer;	/* owned: keeps the server connection alive, tells of long waits */
+	bool newer;		/* than the transaction's snapshot: what the unit names */
 	unsigned keep_alive_ms; /* 0 = not needed */
 	uint64_t closed_ms;
 	uint64_t released; /* ReadyForQuery seen when the left-over portal was closed last */

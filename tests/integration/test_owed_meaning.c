@@ -539,6 +539,31 @@ static void an_owed_partition_is_known_by_its_oid(void **state)
 	}
 }
 
+/* A snapshot that is kept shows neither; that they do not exist would be a lie. */
+static void what_is_newer_than_the_snapshot_is_not_said_to_be_missing(void **state)
+{
+	static const char *const cases[] = {"DROP INDEX CONCURRENTLY IF EXISTS fresh_i",
+		"DROP INDEX CONCURRENTLY fresh_i", "REINDEX INDEX CONCURRENTLY fresh_i",
+		"CREATE INDEX CONCURRENTLY j ON fresh (a)"};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(cluster.port, "");
+
+		db_do(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+		db_do(other, "CREATE TABLE fresh (a int)");
+		db_do(other, "CREATE INDEX fresh_i ON fresh (a)");
+		db_fail(conn, "40001", "%s", cases[i]);
+		db_do(conn, "ROLLBACK");
+		assert_string_equal(index_state("fresh_i"), "t");
+		db_do(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+		db_fail(conn, "42P01", "CREATE INDEX CONCURRENTLY j ON not_there (a)");
+		db_do(conn, "ROLLBACK");
+		db_do(other, "DROP TABLE fresh");
+		db_close_all();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -561,6 +586,7 @@ int main(void)
 		CASE(what_would_reach_a_detached_partition_is_refused),
 		CASE(the_table_of_another_schema_keeps_its_partitions),
 		CASE(a_detach_that_is_pending_is_said_at_once),
+		FRESH_TEST(what_is_newer_than_the_snapshot_is_not_said_to_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);
