@@ -38,6 +38,18 @@ static inline bool slice_is(struct slice a, const char *s)
 	return slice_equal(a, slice_str(s));
 }
 
+/* Its beginning, `most` bytes at most, that does not end inside a UTF-8 character. */
+static inline struct slice slice_cut(struct slice a, size_t most)
+{
+	size_t len = most;
+
+	if (a.len <= most)
+		return a;
+	while (len > 0 && most - len < 3 && (a.data[len] & 0xc0) == 0x80)
+		len--;
+	return slice_of(a.data, len);
+}
+
 /* No byte of it is 0x80 or above. */
 static inline bool slice_is_ascii(struct slice a)
 {

@@ -374,17 +374,16 @@ static const struct ledger_entry *culprit(const struct session *s, struct slice 
 const char *gate_owed_hint(const struct session *s, struct slice body, char *out, size_t size)
 {
 	static const char *const states[] = {"42704", "42P01", "42P07", "42P10"};
-	struct slice state;
-	const struct ledger_entry *e;
+	static const char before[] = "pgaside will run this statement after COMMIT only: ";
+	struct slice state, text;
 
 	if (!s->ledger.owed || !error_field(body, 'C', &state))
 		return NULL;
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		if (!slice_is(state, states[i]))
 			continue;
-		e = culprit(s, body);
-		snprintf(out, size, "pgaside will run this statement after COMMIT only: %.*s",
-			(int)e->statement.text.len, (const char *)e->statement.text.data);
+		text = slice_cut(culprit(s, body)->statement.text, size - sizeof(before));
+		snprintf(out, size, "%s%.*s", before, (int)text.len, (const char *)text.data);
 		return out;
 	}
 	return NULL;

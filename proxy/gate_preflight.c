@@ -84,14 +84,14 @@ static void next(struct session *s)
 static void refuse(struct session *s, struct slice error)
 {
 	struct gate *g = s->gate;
-	struct slice text = g->checking->statement.text;
+	struct slice text = slice_cut(g->checking->statement.text, 700);
 	struct bytes explained;
 	char detail[1024];
 
 	snprintf(detail, sizeof(detail),
 		"The transaction is rolled back: this statement of it could not have run after "
 		"COMMIT: %.*s",
-		(int)(text.len < 700 ? text.len : 700), (const char *)text.data);
+		(int)text.len, (const char *)text.data);
 	bytes_init(&explained, 256u * 1024);
 	error_put_explained(&explained, error, detail, slice_of(NULL, 0));
 	bytes_clear(&g->error);

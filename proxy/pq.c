@@ -49,15 +49,10 @@ static void on_socket(int fd, short what, void *arg);
  * characters. */
 static void put_field(struct bytes *body, char code, const char *value)
 {
-	size_t len = value ? strnlen(value, FIELD_MAX) : 0;
-
 	if (!value)
 		return;
-	if (len == FIELD_MAX)
-		while (len > 0 && ((unsigned char)value[len] & 0xc0) == 0x80)
-			len--;
 	bytes_put_u8(body, (uint8_t)code);
-	bytes_put(body, value, len);
+	bytes_put_slice(body, slice_cut(slice_str(value), FIELD_MAX));
 	bytes_put_u8(body, 0);
 }
 

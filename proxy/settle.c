@@ -126,11 +126,6 @@ static void on_notice(void *owner, struct slice body)
 		st->events.notice(st->owner, body);
 }
 
-static struct slice cut(struct slice text)
-{
-	return slice_of(text.data, text.len < STATEMENT_MAX ? text.len : STATEMENT_MAX);
-}
-
 /*
  * The transaction is committed, and the client will be told of an error: what happened, and what is
  * left to be done by hand.
@@ -143,7 +138,7 @@ static void set_error(struct settlement *st, struct slice error)
 	bytes_printf(&hint, "When the reason is gone, run by hand:");
 	for (const struct ledger_entry *e = st->ledger.owed; e; e = e->next) {
 		bytes_put_u8(&hint, '\n');
-		bytes_put_slice(&hint, cut(e->statement.text));
+		bytes_put_slice(&hint, slice_cut(e->statement.text, STATEMENT_MAX));
 		bytes_put_u8(&hint, ';');
 		if (e->statement.kind == STATEMENT_DETACH_PARTITION)
 			bytes_printf(&hint,

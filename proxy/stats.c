@@ -176,16 +176,11 @@ uint64_t stats_next_aside(struct stats *st)
 
 void stats_copy_text(char *out, size_t size, struct slice text)
 {
-	size_t len = text.len;
+	struct slice beginning = slice_cut(text, size - 1);
 
-	if (len >= size) {
-		len = size - 1;
-		while (len > 0 && (text.data[len] & 0xc0) == 0x80)
-			len--;
-	}
-	if (len > 0)
-		memcpy(out, text.data, len);
-	out[len] = '\0';
+	if (beginning.len > 0)
+		memcpy(out, beginning.data, beginning.len);
+	out[beginning.len] = '\0';
 }
 
 static struct aside_node *find(struct stats *st, uint64_t id, struct aside_node ***link)

@@ -509,6 +509,54 @@ static void an_error_names_what_is_owed(void **state)
 	assert_string_equal(index_state("t_old"), "");
 }
 
+static void assert_is_utf8(const char *text)
+{
+	PGconn *direct = db_connect(cluster.port, "client_encoding=UTF8");
+	PGresult *r = PQexecParams(direct, "SELECT length($1)", 1, NULL, &text, NULL, NULL, 0);
+
+	if (PQresultStatus(r) != PGRES_TUPLES_OK)
+		fail_msg("%s: %s", text, PQerrorMessage(direct));
+	PQclear(r);
+	db_close(direct);
+}
+
+/* Wherever it is cut, no character is. */
+static void a_long_statement_is_named_in_whole_characters(void **state)
+{
+	char euros[3 * 2000 + 1];
+	PGconn *conn = db_connect(proxy->port, "client_encoding=UTF8");
+	PGresult *r;
+
+	for (size_t i = 0; i < sizeof(euros); i++)
+		euros[i] = "\xe2\x82\xac"[i % 3];
+	euros[sizeof(euros) - 1] = '\0';
+	for (int i = 0; i < 3; i++) {
+		const char *pad = &"xx"[i];
+
+		prepare(state);
+		tell("INSERT INTO t VALUES (5000, 'y')");
+		db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+		db_do(conn, "CREATE UNIQUE INDEX CONCURRENTLY ix ON t (id) WHERE v <> '%s%s'", pad,
+			euros);
+		db_do(conn, "SAVEPOINT s");
+		r = db_query(conn, "COMMENT ON INDEX ix IS 'x'");
+		assert_is_utf8(db_error_field(r, PG_DIAG_MESSAGE_HINT));
+		PQclear(r);
+		db_do(conn, "ROLLBACK TO s; CREATE TABLE ix (id int)");
+		r = db_query(conn, "COMMIT");
+		assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "42P07");
+		assert_is_utf8(db_error_field(r, PG_DIAG_MESSAGE_DETAIL));
+		PQclear(r);
+		db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+		db_do(conn, "CREATE UNIQUE INDEX CONCURRENTLY ix ON t (id) WHERE v <> '%s%s'", pad,
+			euros);
+		r = db_query(conn, "COMMIT");
+		assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "23505");
+		assert_is_utf8(db_error_field(r, PG_DIAG_MESSAGE_HINT));
+		PQclear(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +577,7 @@ int main(void)
 		CASE(settings_are_those_where_the_statement_stood),
 		CASE(the_role_is_the_one_where_the_statement_stood),
 		CASE(an_error_names_what_is_owed),
+		CASE(a_long_statement_is_named_in_whole_characters),
 	};
 
 	return cmocka_run_group_tests(tests, start, fixture_stop);

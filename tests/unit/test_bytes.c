@@ -379,9 +379,30 @@ static void nothing_can_be_put_from_no_address(void **state)
 	bytes_release(&b);
 }
 
+static void a_cut_is_between_two_characters(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t most, len;
+	} cases[] = {{"abc", 3, 3}, {"abc", 9, 3}, {"abc", 2, 2}, {"", 0, 0}, {"abc", 0, 0},
+		{"a\xc3\xa4z", 1, 1}, {"a\xc3\xa4z", 2, 1}, {"a\xc3\xa4z", 3, 3},
+		{"\xf0\x9f\x98\x80z", 3, 0}, {"\xf0\x9f\x98\x80z", 4, 4},
+		/* No UTF-8: not much is lost. */
+		{"\xb1\xb2\xb3\xb4\xb5\xb6\xb7", 6, 3}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slice text = slice_str(cases[i].text), cut = slice_cut(text, cases[i].most);
+
+		assert_ptr_equal(cut.data, text.data);
+		assert_int_equal(cut.len, cases[i].len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_cut_is_between_two_characters),
 		cmocka_unit_test(integers_are_big_endian),
 		cmocka_unit_test(integers_with_the_highest_bit_stay_unsigned),
 		cmocka_unit_test(a_read_past_the_end_gives_zero_and_fails),
