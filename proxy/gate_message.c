@@ -19,7 +19,7 @@ bool gate_wants(const struct session *s, uint8_t type)
 		       (gate_is_engaged(s) && (type == 'C' || type == 'E'));
 	case GATE_ANSWERS:
 	case GATE_SYNC:
-		return type == 'E';
+		return type == 'E' || (g->bind_answer && type == '2');
 	case GATE_UNIT:
 		return type == 'E' || type == 'C' || type == 'G';
 	case GATE_ASKING:
@@ -61,13 +61,21 @@ static enum flow_action explain(struct session *s, struct slice message, unsigne
 	return FLOW_REPLACE;
 }
 
-static enum flow_action open_message(struct session *s, uint8_t type, struct slice message)
+/* The answer to a Bind of ours; behind an error it does not come. */
+static bool is_bind_answer(struct gate *g, uint8_t type)
 {
-	struct gate *g = s->gate;
-	bool drop = g->bind_answer && type == '2';
+	bool is = g->bind_answer && type == '2';
 
 	if (type == '2' || type == 'E')
 		g->bind_answer = false;
+	return is;
+}
+
+static enum flow_action open_message(struct session *s, uint8_t type, struct slice message)
+{
+	struct gate *g = s->gate;
+	bool drop = is_bind_answer(g, type);
+
 	if (type == 'C') {
 		note_complete(g, message);
 		g->commit_seen |= strcmp(g->tag, "COMMIT") == 0;
@@ -165,9 +173,10 @@ void gate_error_passes(struct session *s)
 {
 	struct gate *g = s->gate;
 
-	if (g->state == GATE_OPEN)
-		g->bind_answer = false;
-	else if (g->state == GATE_SYNC)
+	g->bind_answer = false;
+	if (g->state == GATE_OPEN || g->state == GATE_ANSWERS)
+		return;
+	if (g->state == GATE_SYNC)
 		g->failed_before = true;
 	else if (g->state == GATE_INLINE)
 		gate_enter(s, GATE_OPEN);
@@ -183,8 +192,10 @@ enum flow_action gate_server_message(struct session *s, uint8_t type, struct sli
 	case GATE_OPEN:
 		return open_message(s, type, message);
 	case GATE_ANSWERS:
-		return FLOW_PASS;
+		return is_bind_answer(g, type) ? FLOW_DROP : FLOW_PASS;
 	case GATE_SYNC:
+		if (is_bind_answer(g, type))
+			return FLOW_DROP;
 		if (type == 'E')
 			g->failed_before = true;
 		return type == 'Z' && s->dialogue.count == 0 ? FLOW_DROP : FLOW_PASS;

@@ -219,6 +219,32 @@ static void behind_an_error_in_a_pipeline(struct talk *t)
 	hear(t, 2);
 }
 
+/* The first was bound again; the answer to that comes when the second has stopped the stream. */
+static void two_in_a_pipeline(struct talk *t)
+{
+	parse_to_execute(t, create(t));
+	parse_to_execute(t, with(t, "CREATE INDEX", "j ON t (id)"));
+	wire_sync(t->w);
+	hear(t, 1);
+	parse_to_execute(t, "SELECT 1");
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
+static void two_on_a_temporary_table(struct talk *t)
+{
+	query(t, "CREATE TEMPORARY TABLE x (id int)");
+	parse_to_execute(t, "SELECT 1");
+	parse_to_execute(t, with(t, "CREATE INDEX", "k ON x (id)"));
+	parse_to_execute(t, with(t, "CREATE INDEX", "j ON t (id)"));
+	parse_to_execute(t, with(t, "CREATE INDEX", "l ON x (id)"));
+	wire_sync(t->w);
+	hear(t, 1);
+	parse_to_execute(t, "SELECT 1");
+	wire_sync(t->w);
+	hear(t, 1);
+}
+
 static void first_in_a_pipeline(struct talk *t)
 {
 	parse_to_execute(t, create(t));
@@ -337,6 +363,8 @@ static void a_pipeline_outside_of_a_transaction_is_cut(void **state)
 		{"behind SET TRANSACTION", behind_set_transaction},
 		{"behind set_config and Flush", behind_set_config_and_flush},
 		{"behind SET LOCAL, and wrong", behind_set_local_and_wrong},
+		{"two of them", two_in_a_pipeline},
+		{"two on a temporary table", two_on_a_temporary_table},
 		{"first", first_in_a_pipeline},
 		{"first, and wrong", first_and_wrong},
 		{"a portal of an earlier pipeline", a_portal_of_an_earlier_pipeline},
