@@ -71,6 +71,7 @@ void gate_enter(struct session *s, enum gate_state state)
 	timer_stop(g->timer);
 	gate_forget_local(g);
 	bytes_release(&g->settings);
+	bytes_release(&g->failure);
 	bytes_release(&g->head);
 }
 
@@ -121,6 +122,7 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->local, 4u * 1024 * 1024);
 	bytes_init(&g->undeclared, 64u * 1024);
 	bytes_init(&g->error, 4u * 1024 * 1024);
+	bytes_init(&g->failure, 4u * 1024 * 1024);
 	bytes_init(&g->columns, 64u * 1024);
 	bytes_init(&g->schemas, 1024u * 1024);
 	bytes_init(&g->complete, 1024);
@@ -565,6 +567,7 @@ void gate_free(struct session *s)
 	bytes_release(&g->text);
 	bytes_release(&g->settings);
 	bytes_release(&g->error);
+	bytes_release(&g->failure);
 	bytes_release(&g->columns);
 	bytes_release(&g->schemas);
 	bytes_release(&g->complete);

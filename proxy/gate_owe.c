@@ -155,6 +155,10 @@ static void rehearsed(struct session *s)
 		g->lone ? gate_characters(g, slice_of(bytes_view(&g->text).data, g->unit.offset))
 			: 0;
 
+	if (g->rehearsal == REHEARSAL_SAID_NOTHING && bytes_length(&g->failure) > 0) {
+		gate_fail_with(s, bytes_view(&g->failure));
+		return;
+	}
 	if (g->rehearsal != REHEARSAL_FAILED) {
 		accepted(s);
 		return;
@@ -177,7 +181,7 @@ static void droppable_known(struct session *s)
 		accepted(s);
 }
 
-void gate_owe(struct session *s)
+static void owe(struct session *s)
 {
 	struct gate *g = s->gate;
 
@@ -209,4 +213,17 @@ void gate_owe(struct session *s)
 		gate_rehearse(s, &g->unit, bytes_view(&g->settings), rehearsed);
 	else
 		accepted(s);
+}
+
+void gate_owe(struct session *s)
+{
+	bytes_clear(&s->gate->failure);
+	owe(s);
+}
+
+void gate_owe_in_spite(struct session *s)
+{
+	bytes_clear(&s->gate->failure);
+	bytes_put_slice(&s->gate->failure, bytes_view(&s->gate->error));
+	owe(s);
 }

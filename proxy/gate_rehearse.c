@@ -85,9 +85,32 @@ static void restored(struct session *s)
 	g->after_rehearsal(s);
 }
 
+static bool is_letter(uint8_t c)
+{
+	return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z');
+}
+
+/* Whether an error's message, in whatever language, has the name in it, not as a part of another.
+ */
+static bool message_names(struct slice error, const struct sql_name *name)
+{
+	struct slice message;
+	const uint8_t *at, *end;
+
+	if (!error_field(error, 'M', &message))
+		return true;
+	end = message.data + message.len;
+	for (at = message.data; (at = memmem(at, (size_t)(end - at), name->text, name->len)); at++)
+		if ((at == message.data || !is_letter(at[-1])) &&
+			(at + name->len == end || !is_letter(at[name->len])))
+			return true;
+	return false;
+}
+
 /*
  * The copy has another row type, and no schema of the table's: an index that names the table once
- * more, as in f(t) or public.t.a, may fail on it alone.
+ * more, as in f(t) or public.t.a, may fail on it alone. The error names it then.
  */
 static bool is_of_the_copy(const struct session *s)
 {
@@ -101,8 +124,10 @@ static bool is_of_the_copy(const struct session *s)
 		return false;
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (strcmp(g->inquiry.sqlstate, states[i]) == 0)
-			return statement_mentions(slice_of(text.data + behind, text.len - behind),
-				s->dialect, &path.parts[path.n_parts - 1]);
+			return message_names(bytes_view(&g->inquiry.error),
+				       &path.parts[path.n_parts - 1]) &&
+			       statement_mentions(slice_of(text.data + behind, text.len - behind),
+				       s->dialect, &path.parts[path.n_parts - 1]);
 	return false;
 }
 

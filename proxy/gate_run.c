@@ -299,7 +299,7 @@ static void placed(struct session *s)
 		if (g->result == ASIDE_DONE)
 			succeed_now(s);
 		else if (may_use_what_is_new(s))
-			gate_owe(s);
+			gate_owe_in_spite(s);
 		else
 			gate_fail_with(s, bytes_view(&g->error));
 		break;

@@ -99,6 +99,7 @@ struct gate {
 	bool cancel_wanted;    /* by the client, since what came before is answered */
 	struct bytes settings; /* owned: see aside_request */
 	struct bytes error;    /* owned: the body of an error to deliver */
+	struct bytes failure;  /* owned: that of an aside, whose statement may work at COMMIT */
 
 	const struct statement *rehearsed; /* borrowed: the unit, or an owed one */
 	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
@@ -218,6 +219,8 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 void gate_note_partition(struct gate_lookup *l, const struct slice *values);
 /* gate_owe.c: puts the statement into the ledger, if it would work. */
 void gate_owe(struct session *s);
+/* gate_owe.c: the same after its aside has failed with `error`: only if a rehearsal works. */
+void gate_owe_in_spite(struct session *s);
 /* gate_owe.c: whether `found`, looked up for a CREATE INDEX, has a relation of its name that stays
  * and is no leftover. */
 bool gate_finds_name(const struct session *s);

@@ -46,6 +46,29 @@ static PGconn *owe(const char *statement)
 	return conn;
 }
 
+/* Nothing of it is new, so it fails where it stands, as PostgreSQL's own would. */
+static void what_names_its_table_and_is_wrong_fails_at_once(void **state)
+{
+	static const char *const texts[] = {
+		"CREATE INDEX CONCURRENTLY ix ON t (lowr(t.v))",
+		"CREATE INDEX CONCURRENTLY ix ON public.t (lowr(public.t.v))",
+		"CREATE INDEX CONCURRENTLY ix ON t (no_such_function(t))",
+	};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		db_do(conn, "BEGIN");
+		db_fail(conn, "42883", "%s", texts[i]);
+		db_do(conn, "ROLLBACK");
+	}
+	/* In the way, it is tried out only. */
+	db_do(conn, "BEGIN; INSERT INTO t VALUES (5000, 'x')");
+	db_fail(conn, "42883", "%s", texts[0]);
+	db_do(conn, "ROLLBACK");
+	assert_string_equal(index_state("ix"), "");
+}
+
 /* The names that a statement used mean what they meant where it stood. */
 /* A copy of the table has another row type, and is in another schema. */
 static void an_index_may_name_its_table_once_more(void **state)
@@ -579,6 +602,7 @@ int main(void)
 		CASE(a_column_that_was_renamed_rolls_back),
 		CASE(a_prepared_transaction_leaves_no_leftover),
 		CASE(a_long_setting_is_no_obstacle),
+		CASE(what_names_its_table_and_is_wrong_fails_at_once),
 		CASE(an_index_may_name_its_table_once_more),
 		CASE(a_statement_is_read_as_where_it_stood),
 		CASE(many_savepoints_are_remembered),
