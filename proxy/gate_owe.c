@@ -104,8 +104,6 @@ static bool may_do_it(const struct gate *g)
 		return g->found.owned;
 	case STATEMENT_DROP_INDEX:
 		return g->found.owned || g->found.schema_owned;
-	case STATEMENT_REINDEX:
-		return g->found.owned || g->found.maintained;
 	default:
 		return g->found.owned;
 	}
@@ -186,7 +184,9 @@ static void owe(struct session *s)
 	struct gate *g = s->gate;
 
 	bytes_clear(&g->columns);
-	if (!may_do_it(g))
+	if (g->unit.kind == STATEMENT_REINDEX)
+		gate_check_reindex(s, accepted);
+	else if (!may_do_it(g))
 		gate_fail_not_owned(s);
 	else if (g->unit.kind == STATEMENT_DROP_INDEX && g->unit.aside.n_names > 1)
 		gate_fail(s, "0A000",

@@ -56,6 +56,12 @@ enum gate_rehearsal {
 	REHEARSAL_FAILED, /* `error` has why, with the position in the statement's own text */
 };
 
+/* What would have PostgreSQL refuse a REINDEX; the tablespace is the one that it names. */
+struct gate_reindex {
+	bool exclusion;
+	bool no_tablespace, no_right, global;
+};
+
 struct gate {
 	enum gate_state state;
 	/* The message that closed the gate. */
@@ -95,6 +101,7 @@ struct gate {
 	struct gate_lookup found;
 	enum gate_rehearsal rehearsal;
 	int server_pid;
+	struct gate_reindex reindex;
 	bool quiet;	       /* client_min_messages is above NOTICE */
 	bool cancel_wanted;    /* by the client, since what came before is answered */
 	struct bytes settings; /* owned: see aside_request */
@@ -105,6 +112,7 @@ struct gate {
 	struct bytes columns; /* owned: numbers of those that the rehearsed index uses, "1,3" */
 	struct bytes schemas; /* owned: those in search_path, each with whether it has the name */
 	gate_fn after_rehearsal;
+	gate_fn after_reindex;
 	/* Over a COMMIT of ours. */
 	struct bytes before;	 /* owned: the settings in front of it, in the form of `settings` */
 	struct bytes local;	 /* owned: those of them that ended with it */
@@ -231,6 +239,8 @@ bool gate_finds_name(const struct session *s);
  */
 void gate_rehearse(
 	struct session *s, const struct statement *st, struct slice settings, gate_fn then);
+/* gate_reindex.c: fails what PostgreSQL would refuse of a REINDEX; else `then`. */
+void gate_check_reindex(struct session *s, gate_fn then);
 /* In the place of PostgreSQL's own words, with 55000. */
 #define GATE_HAS_DEFAULT "cannot detach partitions concurrently when a default partition exists"
 /* In the place of a statement that would skip because of an index that goes at COMMIT. */

@@ -119,6 +119,83 @@ static void an_index_that_cannot_be_made_fails_at_once(void **state)
 }
 
 /* In a schema of another role: nothing that app owns gives it a right to their table. */
+/* Where it stands, it is refused as outside of a transaction. */
+static void a_reindex_that_cannot_be_done_fails_at_once(void **state)
+{
+	static const char *const texts[] = {
+		"REINDEX TABLE CONCURRENTLY vw",
+		"REINDEX TABLE CONCURRENTLY sq",
+		"REINDEX TABLE CONCURRENTLY \"Odd\"",
+		"REINDEX TABLE CONCURRENTLY pg_class",
+		"REINDEX INDEX CONCURRENTLY pg_class_oid_index",
+		"REINDEX INDEX CONCURRENTLY exclusive",
+		"REINDEX (TABLESPACE nope) TABLE CONCURRENTLY t",
+		"REINDEX (verbose, tablespace 'no pe') INDEX CONCURRENTLY t_old",
+		"REINDEX (TABLESPACE nope, CONCURRENTLY) TABLE vw",
+		"REINDEX (TABLESPACE pg_global) TABLE CONCURRENTLY t",
+		"REINDEX (TABLESPACE) TABLE CONCURRENTLY t",
+		"REINDEX (VERBOSE maybe) TABLE CONCURRENTLY t",
+		"REINDEX (NONSENSE on) TABLE CONCURRENTLY t",
+		"REINDEX (TABLESPACE pg_default) TABLE CONCURRENTLY pg_toast.@",
+		"REINDEX (TABLESPACE pg_default) INDEX CONCURRENTLY pg_toast.@_index",
+		"REINDEX (TABLESPACE pg_default) TABLE CONCURRENTLY pg_class",
+	};
+	char toast[64], sql[200], want[400];
+
+	(void)state;
+	tell("CREATE VIEW vw AS SELECT 1; CREATE SEQUENCE sq; CREATE TABLE e (r int4range, "
+	     "CONSTRAINT exclusive EXCLUDE USING gist (r WITH &&));"
+	     "CREATE VIEW \"Odd\" AS SELECT 1");
+	snprintf(toast, sizeof(toast), "%s",
+		ask("SELECT relname FROM pg_class WHERE oid = (SELECT reltoastrelid FROM pg_class "
+		    "WHERE oid = 't'::regclass)"));
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		PGconn *direct = db_super(cluster.port), *conn = db_super(proxy->port);
+		const char *at = strchr(texts[i], '@');
+		PGresult *r;
+
+		snprintf(sql, sizeof(sql), "%.*s%s%s", at ? (int)(at - texts[i]) : 200, texts[i],
+			at ? toast : "", at ? at + 1 : "");
+		r = db_query(direct, sql);
+		snprintf(want, sizeof(want), "%s %s", db_error_field(r, PG_DIAG_SQLSTATE),
+			db_error_field(r, PG_DIAG_MESSAGE_PRIMARY));
+		PQclear(r);
+		db_do(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO t VALUES (1)");
+		r = db_query(conn, sql);
+		if (strncmp(want, db_error_field(r, PG_DIAG_SQLSTATE), 5) != 0 ||
+			strcmp(want + 6, db_error_field(r, PG_DIAG_MESSAGE_PRIMARY)) != 0)
+			fail_msg("%s: %s %s instead of %s", sql,
+				db_error_field(r, PG_DIAG_SQLSTATE),
+				db_error_field(r, PG_DIAG_MESSAGE_PRIMARY), want);
+		PQclear(r);
+		db_do(conn, "ROLLBACK");
+		db_close(conn);
+		db_close(direct);
+	}
+}
+
+static void a_reindex_that_can_be_done_is_owed(void **state)
+{
+	static const char *const texts[] = {
+		"REINDEX (TABLESPACE pg_default) TABLE CONCURRENTLY t",
+		"REINDEX (VERBOSE 'off', CONCURRENTLY 1, TABLESPACE \"pg_default\") INDEX t_old",
+		"REINDEX TABLE CONCURRENTLY mv",
+		"REINDEX TABLE CONCURRENTLY e",
+	};
+	PGconn *conn = db_connect(proxy->port, "");
+
+	(void)state;
+	tell("SET ROLE app; CREATE MATERIALIZED VIEW mv AS SELECT 1 AS a; CREATE INDEX m ON mv "
+	     "(a); "
+	     "CREATE TABLE e (r int4range, EXCLUDE USING gist (r WITH &&)); RESET ROLE");
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		db_do(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO t VALUES (1)");
+		db_do(conn, "%s", texts[i]);
+		db_do(conn, "COMMIT");
+	}
+	assert_string_equal(index_state("t_old"), "t");
+}
+
 static void a_missing_privilege_fails_at_once(void **state)
 {
 	static const char *const texts[] = {
@@ -561,6 +638,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_index_that_cannot_be_made_fails_at_once),
+		CASE(a_reindex_that_cannot_be_done_fails_at_once),
+		CASE(a_reindex_that_can_be_done_is_owed),
 		CASE(a_missing_privilege_fails_at_once),
 		CASE(no_more_privilege_is_asked_for_than_by_postgres),
 		CASE(without_temp_the_error_comes_with_commit),
