@@ -21,8 +21,7 @@ bool gate_finds_name(const struct session *s)
 	const struct gate_lookup *found = &s->gate->found;
 	bool leftover = found->index_table == found->relation && !found->index_valid;
 
-	return found->index != 0 && !leftover && !ledger_owes_drop(&s->ledger, found->index) &&
-	       !ledger_has_condemned(&s->ledger, found->index);
+	return found->index != 0 && !leftover && !ledger_dooms_index(&s->ledger, found->index);
 }
 
 /* A relation of the new index's name is there already, or will be. */

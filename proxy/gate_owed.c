@@ -257,8 +257,7 @@ static struct meaning find_meant(const struct session *s, const struct sql_path 
 
 	for (; !c.failed; text = cursor_cstr(&c), index = cursor_u32(&c)) {
 		struct sql_name schema = {.len = text.len};
-		bool goes = ledger_owes_drop(&s->ledger, index) ||
-			    ledger_has_condemned(&s->ledger, index);
+		bool goes = ledger_dooms_index(&s->ledger, index);
 
 		if (text.len > SQL_NAME_MAX)
 			continue;

@@ -171,10 +171,9 @@ static bool plain_is_the_same(const struct gate *g)
 static bool name_is_doomed(const struct session *s)
 {
 	const struct gate *g = s->gate;
-	uint32_t index = g->found.index;
 
-	return g->unit.kind == STATEMENT_CREATE_INDEX && index != 0 &&
-	       (ledger_owes_drop(&s->ledger, index) || ledger_has_condemned(&s->ledger, index));
+	return g->unit.kind == STATEMENT_CREATE_INDEX && g->found.index != 0 &&
+	       ledger_dooms_index(&s->ledger, g->found.index);
 }
 
 static void run_inline(struct session *s, const char *why)

@@ -121,14 +121,6 @@ struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_
 	return NULL;
 }
 
-bool ledger_owes_drop(const struct ledger *l, uint32_t index)
-{
-	for (const struct ledger_entry *e = l->owed; e; e = e->next)
-		if (e->statement.kind == STATEMENT_DROP_INDEX && e->index == index)
-			return true;
-	return false;
-}
-
 static void forget(struct ledger_entry **at)
 {
 	struct ledger_entry *e = *at;
@@ -242,6 +234,19 @@ bool ledger_has_condemned(const struct ledger *l, uint32_t index)
 	const struct ledger_made *m = find_made(l, index);
 
 	return m && m->undo;
+}
+
+static bool owes_drop(const struct ledger *l, uint32_t index)
+{
+	for (const struct ledger_entry *e = l->owed; e; e = e->next)
+		if (e->statement.kind == STATEMENT_DROP_INDEX && e->index == index)
+			return true;
+	return false;
+}
+
+bool ledger_dooms_index(const struct ledger *l, uint32_t index)
+{
+	return owes_drop(l, index) || ledger_has_condemned(l, index);
 }
 
 bool ledger_has_room(struct ledger *l)

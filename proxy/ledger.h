@@ -75,8 +75,6 @@ struct ledger_entry *ledger_owe(
 /* The owed CREATE INDEX of that name, in that schema unless NULL; NULL when none is owed. */
 struct ledger_entry *ledger_find_index(const struct ledger *l, const struct sql_name *schema,
 	const struct sql_name *name, struct sql_dialect dialect);
-/* Whether the drop of that index is owed. */
-bool ledger_owes_drop(const struct ledger *l, uint32_t index);
 /* The index was dropped again: it is owed no more, unless a ROLLBACK TO takes the drop back. */
 void ledger_cancel(struct ledger *l, struct ledger_entry *e);
 /* Frees what was cancelled: no savepoint brings it back, since the transaction ends. */
@@ -90,6 +88,8 @@ bool ledger_condemn(struct ledger *l, uint32_t relation, uint32_t index, struct 
  * drop is owed, or it is condemned. */
 bool ledger_dooms(const struct ledger *l, const struct sql_name *schema,
 	const struct sql_name *name, struct sql_dialect dialect);
+/* The same of the index with that OID. */
+bool ledger_dooms_index(const struct ledger *l, uint32_t index);
 /* Another index was made in the place of that one, if it is condemned: whatever is like it is not
  * it. */
 void ledger_replaced(struct ledger *l, uint32_t index);

@@ -174,10 +174,7 @@ static void on_server_event(void *owner, struct conn *c, enum conn_event event)
 	switch (event) {
 	case CONN_READABLE:
 		relay_read_server(s);
-		if (relay_has_answered(s))
-			worker_look_later(s->worker);
-		else if (s->server == c)
-			conn_look_again(c);
+		relay_look_again(s, c);
 		break;
 	case CONN_DRAINED:
 		relay_update_reading(s);

@@ -473,14 +473,24 @@ static bool is_orderly(const struct session *s, const struct flow *f)
 	       f->passing == 0 && bytes_length(&f->held) == 0;
 }
 
-bool relay_will_answer(const struct session *s)
+/* The server owes the client an answer: a lost client is noticed with it, or a while later. */
+static bool will_answer(const struct session *s)
 {
 	return is_orderly(s, &s->up) && s->dialogue.count > 0 && !s->dialogue.copy_in;
 }
 
-bool relay_has_answered(const struct session *s)
+/* The server has said all: that it is lost may be noticed a while later. */
+static bool has_answered(const struct session *s)
 {
 	return is_orderly(s, &s->down) && dialogue_is_idle(&s->dialogue) && !s->dialogue.failed;
+}
+
+void relay_look_again(struct session *s, struct conn *c)
+{
+	if (c == s->client ? will_answer(s) : has_answered(s))
+		worker_look_later(s->worker);
+	else if (c == s->client || c == s->server)
+		conn_look_again(c);
 }
 
 void relay_read_client(struct session *s)

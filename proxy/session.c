@@ -201,10 +201,7 @@ static void on_client_event(void *owner, struct conn *c, enum conn_event event)
 	switch (event) {
 	case CONN_READABLE:
 		client_readable(s);
-		if (relay_will_answer(s))
-			worker_look_later(s->worker);
-		else
-			conn_look_again(c);
+		relay_look_again(s, c);
 		break;
 	case CONN_SECURED:
 		startup_secured(s);

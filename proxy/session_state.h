@@ -123,11 +123,8 @@ extern const struct flow_rules relay_down_rules;
 /* relay.c: something can be read from the client or from the server. */
 void relay_read_client(struct session *s);
 void relay_read_server(struct session *s);
-/* relay.c: the server owes the client an answer; a lost client is noticed with it, or a while
- * later. */
-bool relay_will_answer(const struct session *s);
-/* relay.c: the server has said all; that it is lost may be noticed a while later. */
-bool relay_has_answered(const struct session *s);
+/* relay.c: behind each of these: conn_look_again(), at once or a while later. `c` may be gone. */
+void relay_look_again(struct session *s, struct conn *c);
 /* relay.c: goes on with what the client sent and was held; sets who is listened to. */
 void relay_resume(struct session *s);
 /* relay.c: sets who is listened to, by what is unsent and what waits. */

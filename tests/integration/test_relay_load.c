@@ -20,6 +20,8 @@
 
 #include "fixture.h"
 
+#define ANY_POLICY (-1)
+
 #define MB (1024 * 1024)
 #define MEGABYTES_20 (20 * MB)
 /* What a session may cost whatever its peers do, with what the allocator keeps for itself. */
@@ -357,7 +359,8 @@ static void a_deep_pipeline_with_large_answers_does_not_get_stuck(void **state)
 	assert_string_equal(w->text, "T(1) D(end) C(SELECT 1) Z:I");
 }
 
-static int count_threads(const struct proxy *p)
+/* How many threads it has, or how many of them have that policy of the scheduler. */
+static int count_threads(const struct proxy *p, int policy)
 {
 	char path[64];
 	struct dirent *thread;
@@ -368,23 +371,9 @@ static int count_threads(const struct proxy *p)
 	d = opendir(path);
 	assert_non_null(d);
 	while ((thread = readdir(d)))
-		n += thread->d_name[0] != '.';
-	closedir(d);
-	return n;
-}
-
-static int count_patient_threads(const struct proxy *p)
-{
-	char path[64];
-	struct dirent *thread;
-	int n = 0;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)p->pid);
-	d = opendir(path);
-	assert_non_null(d);
-	while ((thread = readdir(d)))
-		n += sched_getscheduler((pid_t)strtol(thread->d_name, NULL, 10)) == SCHED_BATCH;
+		n += thread->d_name[0] != '.' &&
+		     (policy == ANY_POLICY ||
+			     sched_getscheduler((pid_t)strtol(thread->d_name, NULL, 10)) == policy);
 	closedir(d);
 	return n;
 }
@@ -395,7 +384,7 @@ static void workers_are_patient(void **state)
 	struct proxy *p = proxy_start(fixture_url(""), "--workers", "2", NULL);
 
 	(void)state;
-	WAIT_FOR(count_patient_threads(p) == 2);
+	WAIT_FOR(count_threads(p, SCHED_BATCH) == 2);
 	assert_int_equal(sched_getscheduler(p->pid), SCHED_OTHER);
 }
 
@@ -410,8 +399,8 @@ static void one_worker_needs_no_thread(void **state)
 	wire_send(w);
 	assert_string_equal(wire_answers(w, 1), "T(1) D(1) C(SELECT 1) Z:I");
 	/* A sanitizer may have one of its own. */
-	assert_true(count_threads(p) <= (proxy_is_sanitized() ? 2 : 1));
-	assert_int_equal(count_patient_threads(p), 1);
+	assert_true(count_threads(p, ANY_POLICY) <= (proxy_is_sanitized() ? 2 : 1));
+	assert_int_equal(count_threads(p, SCHED_BATCH), 1);
 }
 
 /* What pgaside runs does not inherit its patience. */
