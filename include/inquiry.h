@@ -14,6 +14,9 @@
 
 #include "bytes.h"
 
+/* Of an answer; further ones are not read. */
+#define INQUIRY_MAX_COLUMNS 24
+
 struct question {
 	const char *sql;
 	const char *const *values; /* text parameters */

@@ -3,7 +3,6 @@
 #include "message.h"
 
 #define NAME "pgaside"
-#define MAX_COLUMNS 16
 #define ERROR_MAX (256u * 1024u)
 
 void inquiry_init(struct inquiry *q, inquiry_row_fn on_row, void *owner)
@@ -55,11 +54,12 @@ void inquiry_write_in_pipeline(struct bytes *out, const struct question *questio
 
 static void take_row(struct inquiry *q, struct slice body)
 {
-	struct slice values[MAX_COLUMNS];
-	int n = data_row_decode(body, values, MAX_COLUMNS);
+	struct slice values[INQUIRY_MAX_COLUMNS];
+	int n = data_row_decode(body, values, INQUIRY_MAX_COLUMNS);
 
 	if (n >= 0 && q->on_row)
-		q->on_row(q->owner, q->question, values, n < MAX_COLUMNS ? n : MAX_COLUMNS);
+		q->on_row(q->owner, q->question, values,
+			n < INQUIRY_MAX_COLUMNS ? n : INQUIRY_MAX_COLUMNS);
 }
 
 /* False for the last words of a server that ends the session: they are for the client. */

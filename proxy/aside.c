@@ -59,6 +59,7 @@ static void init_job(struct aside_job *j)
 	bytes_init(&j->name, NAMES_MAX);
 	bytes_init(&j->settings, SETTINGS_MAX);
 	bytes_init(&j->changes, SETTINGS_MAX);
+	locks_init(&j->client.locks);
 	bytes_init(&j->error, ERROR_MAX);
 	j->started_ms = timer_now_ms();
 }
@@ -74,6 +75,7 @@ static void release_job(struct aside *a)
 	bytes_release(&j->name);
 	bytes_release(&j->settings);
 	bytes_release(&j->changes);
+	locks_release(&j->client.locks);
 	bytes_release(&j->error);
 	memset(j, 0, sizeof(*j));
 }
@@ -205,6 +207,10 @@ void aside_fail_with(struct aside *a, const struct pq_result *r)
 {
 	if (has_failed(a))
 		return;
+	if (a->job.unwatched.text[0] && !r->lost) {
+		aside_fail_connect(a, &a->job.unwatched);
+		return;
+	}
 	if (!r->error) {
 		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 		return;
@@ -225,43 +231,32 @@ static void on_notice(void *owner, struct slice body)
 		a->events.notice(a->owner, body);
 }
 
-static void fail_connect(struct aside *a, const struct err *e)
+void aside_fail_connect(struct aside *a, const struct err *e)
 {
 	aside_fail(a, e->sqlstate, e->text,
 		"pgaside needs two more connections to run this statement outside of the "
 		"transaction.");
 }
 
-/* Nothing is run before the watch connection stands, too. */
-static void proceed(struct aside *a)
+/* Behind COMMIT it is too late to find out that a connection is missing. */
+static void stand_ready(struct aside *a)
 {
-	if (a->watch_error.text[0]) {
-		fail_connect(a, &a->watch_error);
-	} else if (a->job.hold && !a->cancelled) {
-		aside_enter(a, ASIDE_READY);
-		a->events.ready(a->owner);
-	} else {
-		aside_look(a);
+	if (a->cancelled) {
+		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
+		return;
 	}
+	aside_enter(a, ASIDE_READY);
+	a->events.ready(a->owner);
 }
 
 void aside_settings_done(struct aside *a)
 {
 	if (a->state == ASIDE_CLEANING)
 		aside_clean_up_on(a);
-	else if (a->watch_tried)
-		proceed(a);
+	else if (a->job.hold)
+		aside_when_watched(a, stand_ready);
 	else
-		a->settled = true;
-}
-
-void aside_watch_came(struct aside *a)
-{
-	a->watch_tried = true;
-	if (!a->settled || a->state != ASIDE_SETTINGS)
-		return;
-	a->settled = false;
-	proceed(a);
+		aside_look(a);
 }
 
 void aside_go(struct aside *a)
@@ -274,7 +269,7 @@ void aside_go(struct aside *a)
 static void arrive(struct aside *a)
 {
 	if (a->aside_error.text[0])
-		fail_connect(a, &a->aside_error);
+		aside_fail_connect(a, &a->aside_error);
 	else if (a->cancelled)
 		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
 	else
@@ -370,25 +365,27 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 		j->relation = r->relation;
 		j->made = r->index;
 	}
+	if (r->locks)
+		locks_copy(&j->client.locks, r->locks);
 	bytes_put_slice(&j->settings, r->settings);
 	copy_statement(j, r);
 	describe(a);
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
-/* Its connections are as good as new ones. */
+/* Its connection is as good as a new one. */
 static bool is_sound(const struct aside *a)
 {
-	return !a->cancelled && pq_is_connected(a->aside) && pq_is_connected(a->watch);
+	return !a->cancelled && pq_is_connected(a->aside);
 }
 
-/* True: both wait for another statement of the session. */
+/* True: it waits for another statement of the session. */
 static bool keep(struct aside *a)
 {
 	unsigned ms = a->target.snapshot->config.aside_idle_timeout_ms;
 
 	/* Only an answer that nobody minds may still be on its way. */
-	if (ms == 0 || a->cancelling || a->job.obstacle_asked || !is_sound(a))
+	if (ms == 0 || a->cancelling || !is_sound(a))
 		return false;
 	aside_enter(a, ASIDE_KEPT);
 	timer_start(a->limit_timer, ms);
@@ -434,17 +431,15 @@ static void link_to_worker(struct aside *a)
 	w->asides = a;
 }
 
-/* What aside_keep() has left for the session, if the server has not ended it meanwhile. The watch
- * connection may still be looking after the statement before. */
+/* What aside_keep() has left for the session, if the server has not ended it meanwhile. */
 static struct aside *take_kept(struct worker *w, uint64_t session)
 {
 	for (struct aside *a = w->asides; a; a = a->next) {
 		if (a->state != ASIDE_KEPT || a->session != session || a->cancelled)
 			continue;
-		if (pq_is_connected(a->watch) && pq_is_quiet(a->aside) &&
-			(pq_is_busy(a->watch) || pq_is_quiet(a->watch))) {
+		if (pq_is_quiet(a->aside)) {
 			timer_stop(a->limit_timer);
-			a->watch_tried = !pq_is_busy(a->watch);
+			aside_watch_check(a);
 			aside_enter(a, ASIDE_CONNECTING);
 			return a;
 		}
@@ -467,7 +462,7 @@ struct aside *aside_open(struct worker *w, const struct target *target, uint64_t
 	a->session = session;
 	a->limit_timer = timer_new(w->base, on_limit, a);
 	if (!a->limit_timer || !target_copy(&a->target, target) || !aside_reopen(a) ||
-		!aside_watch_open(a)) {
+		!aside_watch_init(a)) {
 		free_aside(a);
 		return NULL;
 	}
@@ -488,8 +483,8 @@ bool aside_start(struct aside *a, int server_pid, const struct aside_request *re
 	}
 	if (a->aside_up || a->aside_error.text[0])
 		timer_start(a->limit_timer, 0);
-	if (a->watch_up && !pq_is_busy(a->watch))
-		aside_look_ahead(a);
+	if (request->hold)
+		aside_watch_open(a);
 	return true;
 }
 
@@ -498,7 +493,7 @@ void aside_keep(struct aside *a)
 	if (a->state != ASIDE_TOLD || !keep(a))
 		return;
 	release_job(a);
-	a->started = a->settled = false;
+	a->started = false;
 	a->owner = NULL;
 }
 

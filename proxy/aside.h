@@ -10,11 +10,12 @@
  *   CONNECTING <- KEPT <-----------------------------------------------------------------------+
  *                   +---------------------------------------------------------------> ENDED <--+
  *
- * CONNECTING opens the aside and the watch connection. SETTINGS makes the first like the client's
- * own. READY waits for aside_go(). LOOKING finds the relation, its indexes, and what is in the way.
- * REPAIRING drops an INVALID leftover of the wanted name. RUNNING is the statement, watched.
- * VERIFYING asks whether the index is valid. CLEANING drops what a failure has left. Every state
- * before TOLD may go to CLEANING. KEPT waits for another statement of the same session.
+ * CONNECTING opens the aside connection. SETTINGS makes it like the client's own. READY waits for
+ * aside_go(), and has the watch connection, which else is opened when the statement lasts. LOOKING
+ * finds the relation, its indexes, and what is in the way. REPAIRING drops an INVALID leftover of
+ * the wanted name. RUNNING is the statement, watched. VERIFYING asks whether the index is valid.
+ * CLEANING drops what a failure has left. Every state before TOLD may go to CLEANING. KEPT waits
+ * for another statement of the same session.
  *
  * Lives on a worker, which it may keep alive longer than the session that began it. It never
  * touches the session's own connections.
@@ -30,6 +31,7 @@
 
 struct aside;
 struct bytes;
+struct locks;
 struct target;
 struct worker;
 
@@ -50,8 +52,9 @@ struct aside_request {
 	struct slice text;     /* one statement, perhaps with comments; none for UNDO */
 	const struct statement *statement; /* the same, recognised; its slices point into `text` */
 	struct sql_dialect dialect;
-	uint32_t relation;  /* OID to which the server connection resolves the table; 0 = none */
-	uint32_t index;	    /* and the index, or the relation that has the new index's name */
+	uint32_t relation; /* OID to which the server connection resolves the table; 0 = none */
+	uint32_t index;	   /* and the index, or the relation that has the new index's name */
+	const struct locks *locks; /* NOW: of the transaction */
 	uint32_t condemned; /* OID of an index that has the new index's name and is to go; 0 */
 	uint32_t partition; /* OID of the one that an owed statement detaches; 0 */
 	/* Of the index, or "": when that is gone, the one that REINDEX has put in its place is
@@ -125,32 +128,36 @@ void aside_cancel_number(struct worker *w, uint64_t id);
 /* The worker must end: every aside is cancelled and cleaned up. */
 void aside_cancel_all(struct worker *w);
 
+/* Whether the statement names an index that is there, not a table. */
+bool aside_names_an_index(const struct statement *s);
 /*
- * The question that finds the relation and its indexes, for the server connection as for the aside
- * connection. Parameters: $1 a possibly qualified name, $2 the name of a new index or "". No row:
- * there is no such relation. Columns: see enum.
+ * The question which relation is meant, for the server connection. Parameters: $1 a possibly
+ * qualified name, $2 the name of a new index or "". No row: there is no such relation. Columns: the
+ * first LOOKUP_FEW.
  */
 enum aside_lookup_column {
-	LOOKUP_TABLE,	     /* OID */
-	LOOKUP_INDEXES,	     /* "oid:valid,oid:valid" of the table */
-	LOOKUP_INDEX,	     /* OID of the index named, or of what has the new index's name */
-	LOOKUP_INDEX_VALID,  /* and ready */
-	LOOKUP_INDEX_TABLE,  /* OID of its table; NULL when it is no index */
-	LOOKUP_KIND,	     /* relkind of the table */
-	LOOKUP_SCHEMA,	     /* quoted */
-	LOOKUP_NAME,	     /* of the table, quoted */
-	LOOKUP_OWNED,	     /* the role has the table's owner */
-	LOOKUP_CREATES,	     /* the role may create in the table's schema */
-	LOOKUP_SCHEMA_OWNED, /* the role has the schema's owner */
-	LOOKUP_MAINTAINED,   /* the role has MAINTAIN on the table (version 17) */
-	LOOKUP_TEMPORARY,    /* the role may make temporary tables */
-	LOOKUP_VERSION,	     /* of the server: 150004 */
-	LOOKUP_INDEX_NAME,   /* of the index, quoted, with its schema */
-	LOOKUP_LIKENESS,     /* of an index that is there already; NULL */
+	LOOKUP_TABLE,	    /* OID */
+	LOOKUP_INDEX,	    /* OID of the index named, or of what has the new index's name */
+	LOOKUP_INDEX_VALID, /* and ready */
+	LOOKUP_INDEX_TABLE, /* OID of its table; NULL when it is no index */
+	LOOKUP_KIND,	    /* relkind of the table */
+	LOOKUP_FEW,
+	LOOKUP_INDEXES = LOOKUP_FEW, /* "oid:valid,oid:valid" of the table */
+	LOOKUP_CHANGED_BY,	     /* xmax of the table's row */
+	LOOKUP_SCHEMA,		     /* quoted */
+	LOOKUP_NAME,		     /* of the table, quoted */
+	LOOKUP_OWNED,		     /* the role has the table's owner */
+	LOOKUP_CREATES,		     /* the role may create in the table's schema */
+	LOOKUP_SCHEMA_OWNED,	     /* the role has the schema's owner */
+	LOOKUP_MAINTAINED,	     /* the role has MAINTAIN on the table (version 17) */
+	LOOKUP_TEMPORARY,	     /* the role may make temporary tables */
+	LOOKUP_VERSION,		     /* of the server: 150004 */
+	LOOKUP_INDEX_NAME,	     /* of the index, quoted, with its schema */
+	LOOKUP_LIKENESS,	     /* of an index that is there already; NULL */
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);
-/* The same with an OID as $1. */
+/* The same with an OID as $1, and all columns. */
 const char *aside_lookup_oid_sql(const struct statement *s);
 /* A value of such a list as aside_request's `settings`, borrowed; false when it is not there. */
 bool aside_setting(struct slice settings, const char *name, struct slice *value);

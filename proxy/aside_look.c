@@ -1,6 +1,5 @@
 /*
- * aside_look.c - before the statement: which relation it means, which indexes are there, what is in
- * the way.
+ * aside_look.c - before the statement: which relation it means, and which indexes are there.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,13 +19,16 @@
 
 /* The columns of enum aside_lookup_column: those that tell which relation and which index. That of
  * a partitioned table is INVALID until each partition has its own: no leftover. */
-#define FOUND                                                                       \
-	"SELECT c.oid, " INDEX_LIST ", x.oid, x.relkind" EQ "'I' OR (n.indisvalid " \
-	"AND n.indisready), n.indrelid "
+#define FOUND                                                                         \
+	"SELECT c.oid, x.oid, x.relkind" EQ "'I' OR (n.indisvalid AND n.indisready)," \
+	" n.indrelid, c.relkind "
+
+/* Those that the aside connection wants besides. */
+#define SEEN ", " INDEX_LIST ", c.xmax "
 
 /* And the others, for which NAMES is joined. */
 #define PROPERTIES                                                                         \
-	", c.relkind, pg_catalog.quote_ident(s.nspname), "                                 \
+	", pg_catalog.quote_ident(s.nspname), "                                            \
 	"pg_catalog.quote_ident(c.relname), pg_catalog.pg_has_role(c.relowner, 'USAGE'), " \
 	"pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE'), "                      \
 	"pg_catalog.pg_has_role(s.nspowner, 'USAGE'), "                                    \
@@ -60,13 +62,13 @@
 #define UNLIKE ", NULL "
 #define LIKENESS ", " INDEX_LIKENESS("n", "x") " "
 
-static const char table_sql[] = FOUND PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_NAME;
-static const char index_sql[] = FOUND PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_NAME;
-static const char table_oid_sql[] = FOUND PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_OID;
-static const char index_oid_sql[] = FOUND PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_OID;
+static const char table_oid_sql[] = FOUND SEEN PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_OID;
+static const char index_oid_sql[] = FOUND SEEN PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_OID;
 /* A new connection knows nothing of the catalog, so each thing that is asked for costs it. */
-static const char table_found_sql[] = FOUND FROM_TABLE TABLE BY_NAME;
-static const char index_found_sql[] = FOUND FROM_INDEX INDEX BY_NAME;
+static const char table_sql[] = FOUND FROM_TABLE TABLE BY_NAME;
+static const char index_sql[] = FOUND FROM_INDEX INDEX BY_NAME;
+static const char table_seen_sql[] = FOUND SEEN FROM_TABLE TABLE BY_NAME;
+static const char index_seen_sql[] = FOUND SEEN FROM_INDEX INDEX BY_NAME;
 
 bool aside_names_an_index(const struct statement *s)
 {
@@ -101,95 +103,6 @@ bool aside_lookup_parameters(
 	return !bytes_failed(path) && !bytes_failed(name);
 }
 
-/*
- * Is the client's transaction in the way of the statement, or would it be in the way of others for
- * as long as the statement runs? Asked from outside, so that the transaction does not notice. $1
- * its pid, $2 the kind (cic, ric, dic, detach), $3 the table, $4 the index named or 0. The rules
- * and what they rest on: DIC, RIC and DETACH wait for everybody who has used the table; CIC for
- * those who may write to it; CIC and RIC for every older snapshot in the end. Columns: the
- * obstacle, whether anybody waits for a lock.
- *
- * The connection is new and knows nothing of the catalog, and planning costs it more than running:
- * so one pass over the locks, and functions instead of the views above them. A backend has locks in
- * its own database only. 99 is pg_toast, 2615 pg_namespace. Its search_path is pg_catalog.
- */
-#define HOLDS "l.pid = $1::pg_catalog.int4 AND l.granted AND l.locktype = "
-#define THEIR_STATE "pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) a"
-
-/* The search_path is pg_catalog. */
-static const char obstacle_sql[] =
-	"SELECT CASE "
-	"WHEN pg_catalog.bool_or(" HOLDS
-	"'relation' AND l.relation IN ($3::pg_catalog.oid, $4::pg_catalog.oid) "
-	" AND ($2 <> 'cic' OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))) THEN 'lock' "
-	"WHEN $2 IN ('cic', 'ric') AND (SELECT a.backend_xmin FROM " THEIR_STATE ") IS NOT NULL "
-	" THEN 'snapshot' "
-	"WHEN $2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid = "
-	"$3::pg_catalog.oid AND c.xmax <> '0'::pg_catalog.xid AND c.xmax::pg_catalog.text = "
-	"(SELECT a.backend_xid::pg_catalog.text "
-	"FROM " THEIR_STATE ")) THEN 'catalog' "
-	"WHEN pg_catalog.bool_or(" HOLDS "'relation' AND l.mode IN ('ShareLock', "
-	" 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND EXISTS (SELECT 1 "
-	" FROM pg_catalog.pg_class c WHERE c.oid = l.relation AND c.relkind IN ('r', 'm', 'p', "
-	" 'S', 'v', 'f') AND c.relpersistence <> 't' AND c.relnamespace <> 99)) THEN 'strong' "
-	"WHEN $2 = 'cic' AND pg_catalog.bool_or(" HOLDS "'object' AND l.mode = "
-	" 'AccessExclusiveLock' AND l.classid <> 2615) THEN 'object' "
-	"ELSE '' END, pg_catalog.bool_or(NOT l.granted AND l.pid <> $1::pg_catalog.int4), "
-	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_get_activity(NULL) s WHERE s.backend_xmin IS "
-	"NOT NULL AND s.state = 'idle in transaction' AND s.pid <> $1::pg_catalog.int4) "
-	"FROM pg_catalog.pg_lock_status() l";
-
-/* Does somebody wait for the transaction, though through others, who is in the statement's way? The
- * search_path is pg_catalog. */
-static const char third_sql[] =
-	"WITH RECURSIVE waits(root, pid) AS (SELECT DISTINCT x.pid, b.pid FROM pg_catalog.pg_locks "
-	"x, "
-	" pg_catalog.unnest(pg_catalog.pg_blocking_pids(x.pid)) b(pid) WHERE NOT x.granted AND "
-	"x.pid <> $1::pg_catalog.int4 "
-	" UNION SELECT w.root, b.pid FROM waits w, "
-	"pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)) "
-	"SELECT 1 FROM waits w WHERE w.pid = $1::pg_catalog.int4 AND ("
-	" ($2 IN ('cic', 'ric') AND EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE "
-	"a.pid = w.root "
-	"  AND a.backend_xmin IS NOT NULL)) "
-	" OR EXISTS (SELECT 1 FROM pg_catalog.pg_locks x WHERE x.pid = w.root AND x.locktype = "
-	"'relation' "
-	"  AND x.relation IN ($3::pg_catalog.oid, $4::pg_catalog.oid)))";
-
-static const char *class_of(const struct statement *s)
-{
-	switch (s->kind) {
-	case STATEMENT_DROP_INDEX:
-		return "dic";
-	case STATEMENT_REINDEX:
-		return "ric";
-	case STATEMENT_DETACH_PARTITION:
-		return "detach";
-	default:
-		return "cic";
-	}
-}
-
-static enum placement_obstacle obstacle_of(const char *word)
-{
-	static const struct {
-		const char *word;
-		enum placement_obstacle obstacle;
-	} words[] = {
-		{"lock", OBSTACLE_LOCK},
-		{"snapshot", OBSTACLE_SNAPSHOT},
-		{"catalog", OBSTACLE_CATALOG},
-		{"object", OBSTACLE_OBJECT},
-		{"strong", OBSTACLE_STRONG_LOCK},
-		{"third", OBSTACLE_THIRD},
-	};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcmp(words[i].word, word) == 0)
-			return words[i].obstacle;
-	return OBSTACLE_NONE;
-}
-
 static bool is_true(const char *value)
 {
 	return value[0] == 't';
@@ -209,112 +122,6 @@ void aside_tell_notice(struct aside *a, const char *text)
 static void not_now(struct aside *a, enum placement_obstacle obstacle)
 {
 	aside_finish(a, ASIDE_NOT_NOW, obstacle);
-}
-
-static void ask_for_obstacles(struct aside *a, uint32_t index);
-
-static void ask_the_watch(struct aside *a, const char *sql, pq_result_fn done)
-{
-	char pid[16], table[16], index[16];
-	const char *parameters[] = {pid, class_of(&a->job.statement), table, index};
-
-	snprintf(pid, sizeof(pid), "%d", a->server_pid);
-	snprintf(table, sizeof(table), "%u", a->job.wanted_relation);
-	snprintf(index, sizeof(index), "%u", a->job.asked_index);
-	pq_query_params(a->watch, sql, parameters, 4, done, a);
-}
-
-/* What is in the way is known, and that the statement means what it means to the client. */
-static void decide(struct aside *a)
-{
-	if (!a->job.obstacle_known || !a->job.found)
-		return;
-	a->job.obstacle_known = false;
-	/* The index is there for others only: the transaction may be what hides it. */
-	if (a->job.asked_index != a->job.named_index) {
-		ask_for_obstacles(a, a->job.named_index);
-		return;
-	}
-	a->job.found = false;
-	if (a->cancelled)
-		aside_fail(a, "57014", ASIDE_CANCELLED, NULL);
-	else if (a->job.obstacle != OBSTACLE_NONE)
-		not_now(a, a->job.obstacle);
-	else if (a->job.snapshots)
-		aside_release_and_run(a);
-	else
-		aside_run(a);
-}
-
-/* Asked ahead, it will be asked again. */
-static void obstacle_unknown(struct aside *a, const struct pq_result *r)
-{
-	a->job.obstacle_asked = false;
-	if (a->job.found)
-		aside_fail_with(a, r);
-}
-
-static void obstacle_is(struct aside *a, enum placement_obstacle obstacle)
-{
-	a->job.obstacle = obstacle;
-	a->job.obstacle_asked = false;
-	a->job.obstacle_known = true;
-	decide(a);
-}
-
-static void on_third(void *owner, const struct pq_result *r)
-{
-	struct aside *a = owner;
-
-	if (!r->ok)
-		obstacle_unknown(a, r);
-	else
-		obstacle_is(a, r->n_rows > 0 ? OBSTACLE_THIRD : a->job.obstacle);
-}
-
-static void on_obstacle(void *owner, const struct pq_result *r)
-{
-	struct aside *a = owner;
-	struct aside_job *j = &a->job;
-
-	if (!r->ok) {
-		obstacle_unknown(a, r);
-		return;
-	}
-	j->obstacle = obstacle_of(pq_value(r, 0, 0));
-	j->snapshots = is_true(pq_value(r, 0, 2));
-	if ((j->obstacle == OBSTACLE_NONE || j->obstacle == OBSTACLE_OBJECT) &&
-		is_true(pq_value(r, 0, 1)))
-		ask_the_watch(a, third_sql, on_third);
-	else
-		obstacle_is(a, j->obstacle);
-}
-
-static void ask_for_obstacles(struct aside *a, uint32_t index)
-{
-	if (!aside_watch_can_ask(a)) {
-		aside_fail(
-			a, "08006", "the connection that looks what is in the way was lost", NULL);
-		return;
-	}
-	a->job.obstacle_asked = true;
-	a->job.asked_index = index;
-	ask_the_watch(a, obstacle_sql, on_obstacle);
-}
-
-static void is_found(struct aside *a)
-{
-	a->job.found = true;
-	if (a->job.obstacle_known)
-		decide(a);
-	else if (!a->job.obstacle_asked)
-		ask_for_obstacles(a, a->job.named_index);
-}
-
-void aside_look_ahead(struct aside *a)
-{
-	if (a->job.mode == ASIDE_NOW && a->job.wanted_relation != 0 && !a->job.look_only)
-		ask_for_obstacles(a, a->job.wanted_index);
 }
 
 static void on_seen(void *owner, const struct pq_result *r)
@@ -382,7 +189,7 @@ static void compare_with_server(struct aside *a)
 	else if (j->wanted_index != 0 && j->named_index != j->wanted_index)
 		not_now(a, OBSTACLE_NAME);
 	else
-		is_found(a);
+		aside_decide(a);
 }
 
 void aside_take_lookup(struct aside_job *j, const struct pq_result *r)
@@ -394,6 +201,7 @@ void aside_take_lookup(struct aside_job *j, const struct pq_result *r)
 	j->named_index = aside_oid(pq_value(r, 0, LOOKUP_INDEX));
 	j->named_valid = is_true(pq_value(r, 0, LOOKUP_INDEX_VALID));
 	j->named_table = aside_oid(pq_value(r, 0, LOOKUP_INDEX_TABLE));
+	j->changed_by = aside_oid(pq_value(r, 0, LOOKUP_CHANGED_BY));
 }
 
 static void on_found(void *owner, const struct pq_result *r)
@@ -433,10 +241,6 @@ void aside_look(struct aside *a)
 			NULL);
 		return;
 	}
-	/* What was asked before the last try is past. */
-	if (j->tries > 0)
-		j->obstacle_known = false;
-	j->found = false;
 	if (j->mode != ASIDE_NOW) {
 		aside_look_up_oid(a);
 		return;
@@ -444,6 +248,6 @@ void aside_look(struct aside *a)
 	parameters[0] = (const char *)bytes_view(&j->path).data;
 	parameters[1] = (const char *)bytes_view(&j->name).data;
 	pq_query_params(a->aside,
-		aside_names_an_index(&j->statement) ? index_found_sql : table_found_sql, parameters,
+		aside_names_an_index(&j->statement) ? index_seen_sql : table_seen_sql, parameters,
 		2, on_found, a);
 }

@@ -54,7 +54,7 @@ static void on_repaired(void *owner, const struct pq_result *r)
 	struct aside_job *j = &a->job;
 
 	pq_limit(a->aside, ASIDE_ANSWER_MS);
-	if (r->lost || a->cancelled) {
+	if (r->lost || a->cancelled || j->unwatched.text[0]) {
 		aside_fail_with(a, r);
 		return;
 	}
@@ -124,6 +124,7 @@ static void find_leftovers(struct aside *a)
 
 void aside_run(struct aside *a)
 {
+	a->watch_stood = a->watch_up;
 	aside_watch_start(a);
 	find_leftovers(a);
 	repair_next(a);

@@ -264,6 +264,17 @@ static bool apply_all(struct aside *a)
 	return true;
 }
 
+/* Rows of the question about the transaction, if there is one, and of SHOW ALL. */
+static void on_rows(void *owner, unsigned question, const struct pq_result *r)
+{
+	struct aside *a = owner;
+
+	if (question == 0 && aside_looks_for_obstacles(a))
+		aside_take_answer(a, r);
+	else
+		compare(a, r);
+}
+
 static void on_shown(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -274,7 +285,6 @@ static void on_shown(void *owner, const struct pq_result *r)
 		aside_fail_with(a, r);
 		return;
 	}
-	compare(a, r);
 	c = cursor_over(bytes_view(&a->job.changes));
 	next_setting(&c, &name, &value);
 	/* The texts of the others are in that encoding, so it must be there before them. */
@@ -282,9 +292,21 @@ static void on_shown(void *owner, const struct pq_result *r)
 		apply_next(a);
 }
 
-static void show_all(struct aside *a)
+void aside_settings_go_on(struct aside *a)
 {
-	pq_query(a->aside, "SHOW ALL", on_shown, a);
+	struct bytes sql;
+
+	bytes_clear(&a->job.changes);
+	a->job.next_change = 0;
+	bytes_init(&sql, 4096);
+	if (aside_looks_for_obstacles(a))
+		aside_put_question(a, &sql);
+	bytes_put_cstr(&sql, "SHOW ALL");
+	if (bytes_failed(&sql))
+		aside_fail(a, "53200", "out of memory", NULL);
+	else
+		pq_script(a->aside, (const char *)bytes_view(&sql).data, on_rows, on_shown, a);
+	bytes_release(&sql);
 }
 
 static void on_reset(void *owner, const struct pq_result *r)
@@ -292,7 +314,7 @@ static void on_reset(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 
 	if (r->ok)
-		show_all(a);
+		aside_ask_for_obstacles(a);
 	else
 		aside_fail_with(a, r);
 }
@@ -300,13 +322,11 @@ static void on_reset(void *owner, const struct pq_result *r)
 void aside_settings_begin(struct aside *a)
 {
 	aside_enter(a, ASIDE_SETTINGS);
-	bytes_clear(&a->job.changes);
-	a->job.next_change = 0;
 	/* It may have served another statement, under other settings. */
 	if (a->used)
 		pq_query(a->aside, "DISCARD ALL", on_reset, a);
 	else
-		show_all(a);
+		aside_ask_for_obstacles(a);
 	a->used = true;
 }
 

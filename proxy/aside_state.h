@@ -9,6 +9,7 @@
 #include "catalog.h"
 #include "err.h"
 #include "index_drop.h"
+#include "locks.h"
 #include "pq.h"
 #include "stats.h"
 #include "target.h"
@@ -50,6 +51,16 @@ struct aside_index {
 
 struct timer;
 
+/* What is known of the client's transaction. */
+struct aside_transaction {
+	struct locks locks; /* owned */
+	uint32_t xid;	    /* 0 = none */
+	bool has_snapshot;
+	bool strong;	/* it keeps readers or writers out of a relation that others see */
+	bool third;	/* somebody waits for it who is in the statement's way */
+	bool snapshots; /* not its own: others have some, that may be let go of */
+};
+
 /* What belongs to the statement at hand, not to the connections. */
 struct aside_job {
 	enum aside_mode mode;
@@ -66,12 +77,9 @@ struct aside_job {
 	uint32_t partition;			/* is to be detached; 0 = by its name */
 	char likeness[LIKENESS_SIZE]; /* of wanted_index, see aside_request; of what was made */
 
-	bool obstacle_asked, obstacle_known;
-	bool snapshots; /* of others, that may be let go of */
-	bool found;	/* what the aside connection sees is what the server connection sees */
-	uint32_t asked_index; /* the index that was asked about */
-	enum placement_obstacle obstacle;
+	struct aside_transaction client; /* its transaction, while that is open */
 	uint32_t relation;
+	uint32_t changed_by;  /* xmax of its row in pg_class */
 	uint32_t named_index; /* the index of the wanted name: before the statement */
 	uint32_t named_table; /* whose index that is */
 	bool named_valid;
@@ -89,10 +97,11 @@ struct aside_job {
 	unsigned repairs; /* of a leftover, so far */
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
-	bool repair_waits; /* for the confirmation of a cancel */
-	bool clean_later;  /* the transaction blocks the clean-up: it was cancelled for that */
-	unsigned lists;	   /* of leftovers, that could not be had */
-	bool told;	   /* `done` was called */
+	bool repair_waits;    /* for the confirmation of a cancel */
+	bool clean_later;     /* the transaction blocks the clean-up: it was cancelled for that */
+	unsigned lists;	      /* of leftovers, that could not be had */
+	struct err unwatched; /* why nobody can watch it: it was cancelled for that */
+	bool told;	      /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;
@@ -124,9 +133,12 @@ struct aside {
 	bool aside_up, watch_up;
 	struct err aside_error; /* why the aside connection could not be had before the start */
 	bool used;		/* the aside connection has had settings of a statement */
-	bool watch_tried;	/* it has stood once, or could not be had at all: */
-	struct err watch_error; /* then this says why */
-	bool settled;		/* the settings are done, and the watch connection is waited for */
+	bool watch_opening;	/* it is being connected */
+	bool watch_stood;	/* while the statement runs: it has been there once */
+	void (*when_watched)(
+		struct aside *a); /* goes on when it can be asked; NULL = nothing waits */
+	unsigned watch_turn;	  /* of watching: an answer to an earlier one says nothing */
+	unsigned looked_turn;	  /* the one in which the last question was asked */
 	int aside_pid;
 	int lost_pid;	      /* of a connection that was lost; its process may still be at work */
 	unsigned lost_rounds; /* of waiting for its end */
@@ -158,21 +170,21 @@ void aside_tell(struct aside *a, enum aside_result result, enum placement_obstac
 void aside_finish(struct aside *a, enum aside_result result, enum placement_obstacle obstacle);
 /* Opens the aside connection (again). False without memory. */
 bool aside_reopen(struct aside *a);
-/* The watch connection stands for the first time, or cannot be had. */
-void aside_watch_came(struct aside *a);
+/* Another connection cannot be had, and the statement ends with that. */
+void aside_fail_connect(struct aside *a, const struct err *e);
 
 /* aside_settings.c: makes the aside connection like the server connection. */
 void aside_settings_begin(struct aside *a);
 /* aside_settings.c: only the role, for a connection that cleans up; then calls aside_clean_up_on().
  */
 void aside_settings_role(struct aside *a);
+/* aside_settings.c: nothing else is to be asked before. */
+void aside_settings_go_on(struct aside *a);
 /* aside.c: the settings are done. */
 void aside_settings_done(struct aside *a);
 
 /* aside_look.c: relation, indexes, obstacles; then runs. */
 void aside_look(struct aside *a);
-/* aside_look.c: whether the statement names an index that is there, not a table. */
-bool aside_names_an_index(const struct statement *s);
 /* aside_look.c: takes over a row of the look-up, if there is one. */
 void aside_take_lookup(struct aside_job *j, const struct pq_result *r);
 /* aside_look.c: a NoticeResponse of our own. */
@@ -182,11 +194,6 @@ void aside_look_up_oid(struct aside *a);
 /* aside_oid.c: the index that was to be dropped was gone when its lock was had: perhaps a REINDEX
  * had the lock before. */
 void aside_look_for_another(struct aside *a);
-/*
- * aside_look.c: asks the watch connection for obstacles while the aside connection is still made
- * ready: the client waits, so its transaction does not get in the way meanwhile.
- */
-void aside_look_ahead(struct aside *a);
 /* aside_release.c: aside_release() in front of the statement. */
 void aside_release_and_run(struct aside *a);
 /* aside_run.c: the statement, its verification. */
@@ -230,10 +237,38 @@ enum watch_column {
 /* aside_progress.c: tells of a row of that, at most once a second. */
 void aside_progress_note(struct aside *a, const struct pq_result *r);
 
-/* aside_watch.c */
-bool aside_watch_open(struct aside *a);
+/*
+ * For questions about others, on either connection: its own path, and time enough whatever the role
+ * has as a default.
+ */
+#define ASIDE_OWN_SETTINGS_SQL                                                         \
+	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off; " \
+	"SET idle_session_timeout = 0"
+/* aside_obstacle.c: whether it is to be found out what is in the way. */
+bool aside_looks_for_obstacles(const struct aside *a);
+/* aside_obstacle.c: asks about others that the transaction is in the way of, if there are any; then
+ * comes aside_settings_go_on(). */
+void aside_ask_for_obstacles(struct aside *a);
+/* aside_obstacle.c: writes the question about the transaction itself. */
+void aside_put_question(const struct aside *a, struct bytes *sql);
+/* aside_obstacle.c: takes over the answer to that. */
+void aside_take_answer(struct aside *a, const struct pq_result *r);
+/* aside_obstacle.c: the statement means what it means to the client: it runs, or something is in
+ * its way. */
+void aside_decide(struct aside *a);
+
+/*
+ * aside_watch.c. The connection is opened when it is needed, or by aside_watch_open(): a statement
+ * that is over in a moment has none.
+ */
+bool aside_watch_init(struct aside *a);
+void aside_watch_open(struct aside *a);
 /* It is connected, and answers nothing else at the moment. */
 bool aside_watch_can_ask(const struct aside *a);
+/* Goes on as soon as that is so; without a connection the statement ends. */
+void aside_when_watched(struct aside *a, void (*then)(struct aside *a));
+/* What has been kept is as good as new, or goes. */
+void aside_watch_check(struct aside *a);
 void aside_watch_start(struct aside *a);
 void aside_watch_stop(struct aside *a);
 /* Sends pg_cancel_backend as soon as the watch connection can. */

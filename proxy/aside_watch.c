@@ -1,6 +1,7 @@
 /*
  * aside_watch.c - the second connection of an aside: who is in its way, and how it is cancelled.
  *
+ * It is opened for a statement that is not over in a moment, or for one that is still to be held.
  * It is never in a transaction, and so in nobody's way itself. While the statement runs it follows
  * the chain of pg_blocking_pids: when that leads to the client's own backend, which waits for us,
  * no server will ever see the deadlock, and it is for us to end it.
@@ -15,7 +16,7 @@
 #include "log.h"
 #include "timer.h"
 
-/* A short statement is over before the server has planned the question. */
+/* A short statement is over before a connection for watching it would be there. */
 #define WATCH_FIRST_MS 8u
 #define WATCH_MOST_MS 250u
 #define RECONNECT_MS 1000u
@@ -58,12 +59,37 @@ static void look_later(struct aside *a)
 	timer_start(a->watch_timer, a->watch_ms);
 }
 
-/* It is opened again; what it was to do waits. */
-static void watch_lost(struct aside *a)
+/* One that nobody has ever watched might wait for the client's own transaction for ever. */
+static bool must_be_watched(const struct aside *a)
 {
-	a->watch_up = false;
+	return !a->watch_stood && !a->job.told && a->job.mode != ASIDE_UNDO &&
+	       (a->state == ASIDE_RUNNING || a->state == ASIDE_REPAIRING);
+}
+
+/* It is opened again if there is something to watch. */
+static void watch_failed(struct aside *a, const struct err *e)
+{
+	a->watch_up = a->watch_opening = false;
+	if (a->when_watched) {
+		a->when_watched = NULL;
+		aside_fail_connect(a, e);
+		return;
+	}
+	if (must_be_watched(a)) {
+		a->job.unwatched = *e;
+		pq_cancel(a->aside);
+	}
+	if (a->watching)
+		timer_start(a->watch_timer, RECONNECT_MS);
+}
+
+static void watch_lost(struct aside *a, const struct pq_result *r)
+{
+	struct err e;
+
 	log_event(LOG_LEVEL_WARNING, "watch_lost", "session=%llu", (unsigned long long)a->session);
-	timer_start(a->watch_timer, RECONNECT_MS);
+	err_set(&e, r->sqlstate, "the connection that watches was lost");
+	watch_failed(a, &e);
 }
 
 static void on_cancel_sent(void *owner, const struct pq_result *r)
@@ -79,7 +105,7 @@ static void on_cancel_sent(void *owner, const struct pq_result *r)
 		a->cancel_due = true;
 	}
 	if (r->lost)
-		watch_lost(a);
+		watch_lost(a, r);
 	else if (a->watching)
 		look_later(a);
 }
@@ -182,20 +208,16 @@ static bool is_to_be_cancelled(const struct aside *a)
 	return a->cancel_due || a->cancelled || a->job.in_the_way;
 }
 
-/* The first one: without it nothing is begun. */
-static void cannot_be_had(struct aside *a, const char *sqlstate, const char *why)
-{
-	err_set(&a->watch_error, sqlstate, "%s", why);
-	aside_watch_came(a);
-}
-
-/* It can be asked; that is waited for before the statement. */
+/* It can be asked, or looks. */
 static void is_free(struct aside *a)
 {
-	if (a->watch_tried)
-		return;
-	aside_look_ahead(a);
-	aside_watch_came(a);
+	void (*then)(struct aside *) = a->when_watched;
+
+	a->when_watched = NULL;
+	if (then)
+		then(a);
+	else if (a->watching)
+		look_later(a);
 }
 
 static void on_looked(void *owner, const struct pq_result *r)
@@ -203,12 +225,11 @@ static void on_looked(void *owner, const struct pq_result *r)
 	struct aside *a = owner;
 
 	if (r->lost) {
-		watch_lost(a);
-		if (!a->watch_tried)
-			cannot_be_had(a, r->sqlstate, "the connection was lost");
+		watch_lost(a, r);
 		return;
 	}
-	if (!a->watching) {
+	/* What is watched now was not asked about. */
+	if (!a->watching || a->looked_turn != a->watch_turn) {
 		is_free(a);
 		return;
 	}
@@ -237,21 +258,16 @@ static void on_looked(void *owner, const struct pq_result *r)
 		look_later(a);
 }
 
-static const char watch_settings_sql[] =
-	"SET search_path = pg_catalog; SET statement_timeout = '30s'; SET jit = off; "
-	"SET idle_session_timeout = 0";
-
 static void on_watch_ready(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
 
 	if (r->lost) {
-		watch_lost(a);
-		if (!a->watch_tried)
-			cannot_be_had(a, r->sqlstate, "the connection was lost");
+		watch_lost(a, r);
 		return;
 	}
-	a->watch_up = true;
+	a->watch_up = a->watch_stood = true;
+	a->watch_opening = false;
 	if (a->watching)
 		look(a);
 	else
@@ -262,18 +278,15 @@ static void on_watch_connected(void *owner, const struct err *e)
 {
 	struct aside *a = owner;
 
-	if (!e) {
-		pq_limit(a->watch, ASIDE_ANSWER_MS);
-		pq_query(a->watch, watch_settings_sql, on_watch_ready, a);
+	if (e) {
+		log_event(LOG_LEVEL_WARNING, "watch_failed", "session=%llu sqlstate=%s",
+			(unsigned long long)a->session, e->sqlstate);
+		watch_failed(a, e);
 		return;
 	}
-	if (!a->watch_tried)
-		cannot_be_had(a, e->sqlstate, e->text);
-	else
-		timer_start(a->watch_timer, RECONNECT_MS);
+	pq_limit(a->watch, ASIDE_ANSWER_MS);
+	pq_query(a->watch, ASIDE_OWN_SETTINGS_SQL, on_watch_ready, a);
 }
-
-static bool connect_watch(struct aside *a);
 
 static void look(void *arg)
 {
@@ -293,8 +306,7 @@ static void look(void *arg)
 	if (!a->watching)
 		return;
 	if (!a->watch_up) {
-		if (!connect_watch(a))
-			timer_start(a->watch_timer, RECONNECT_MS);
+		aside_watch_open(a);
 		return;
 	}
 	if (!aside_watch_can_ask(a)) {
@@ -307,28 +319,55 @@ static void look(void *arg)
 	}
 	snprintf(pid, sizeof(pid), "%d", a->aside_pid);
 	snprintf(server_pid, sizeof(server_pid), "%d", a->server_pid);
+	a->looked_turn = a->watch_turn;
 	pq_query_params(a->watch, watch_sql, parameters, 2, on_looked, a);
 }
 
-static bool connect_watch(struct aside *a)
-{
-	static const struct pq_events events = {.connected = on_watch_connected, .notice = NULL};
-
-	pq_close(a->watch);
-	a->watch_up = false;
-	a->watch = target_connect(&a->target, a->worker, "pgaside/watch", &events, a);
-	return a->watch != NULL;
-}
-
-bool aside_watch_open(struct aside *a)
+bool aside_watch_init(struct aside *a)
 {
 	a->watch_timer = timer_new(a->worker->base, look, a);
-	return a->watch_timer && connect_watch(a);
+	return a->watch_timer != NULL;
+}
+
+void aside_watch_open(struct aside *a)
+{
+	static const struct pq_events events = {.connected = on_watch_connected, .notice = NULL};
+	struct err e;
+
+	if (a->watch_up || a->watch_opening)
+		return;
+	pq_close(a->watch);
+	a->watch = target_connect(&a->target, a->worker, "pgaside/watch", &events, a);
+	a->watch_opening = a->watch != NULL;
+	if (a->watch_opening)
+		return;
+	err_set(&e, "53200", "out of memory");
+	watch_failed(a, &e);
+}
+
+void aside_when_watched(struct aside *a, void (*then)(struct aside *a))
+{
+	if (aside_watch_can_ask(a)) {
+		then(a);
+		return;
+	}
+	a->when_watched = then;
+	aside_watch_open(a);
+}
+
+void aside_watch_check(struct aside *a)
+{
+	if (!a->watch_up || pq_is_busy(a->watch) || pq_is_quiet(a->watch))
+		return;
+	pq_close(a->watch);
+	a->watch = NULL;
+	a->watch_up = a->watch_stood = false;
 }
 
 void aside_watch_start(struct aside *a)
 {
 	a->watching = true;
+	a->watch_turn++;
 	a->idle_since_ms = 0;
 	a->job.blocked_since_ms = 0;
 	a->job.told_blocker_ms = 0;
@@ -339,6 +378,7 @@ void aside_watch_start(struct aside *a)
 void aside_watch_stop(struct aside *a)
 {
 	a->watching = false;
+	a->when_watched = NULL;
 	a->cancel_due = false;
 	timer_stop(a->watch_timer);
 }

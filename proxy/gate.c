@@ -71,6 +71,7 @@ void gate_enter(struct session *s, enum gate_state state)
 	timer_stop(g->timer);
 	gate_forget_local(g);
 	bytes_release(&g->settings);
+	locks_release(&g->locks);
 	bytes_release(&g->failure);
 	bytes_release(&g->head);
 }
@@ -118,6 +119,7 @@ static void init_buffers(struct gate *g)
 	bytes_init(&g->prepared, 64u * 1024);
 	bytes_init(&g->text, TEXT_LIMIT);
 	bytes_init(&g->settings, 4u * 1024 * 1024);
+	locks_init(&g->locks);
 	bytes_init(&g->before, 4u * 1024 * 1024);
 	bytes_init(&g->local, 4u * 1024 * 1024);
 	bytes_init(&g->undeclared, 64u * 1024);
@@ -566,6 +568,7 @@ void gate_free(struct session *s)
 	bytes_release(&g->prepared);
 	bytes_release(&g->text);
 	bytes_release(&g->settings);
+	locks_release(&g->locks);
 	bytes_release(&g->error);
 	bytes_release(&g->failure);
 	bytes_release(&g->columns);

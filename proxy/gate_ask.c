@@ -103,13 +103,18 @@ uint32_t gate_number(struct slice value)
 	return n;
 }
 
-void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
+static void note_found(struct gate_lookup *l, const struct slice *values)
 {
 	l->relation = gate_number(values[LOOKUP_TABLE]);
 	l->index = gate_number(values[LOOKUP_INDEX]);
 	l->index_table = gate_number(values[LOOKUP_INDEX_TABLE]);
 	l->index_valid = slice_is(values[LOOKUP_INDEX_VALID], "t");
 	l->kind = values[LOOKUP_KIND].len > 0 ? (char)values[LOOKUP_KIND].data[0] : '\0';
+}
+
+void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
+{
+	note_found(l, values);
 	l->owned = slice_is(values[LOOKUP_OWNED], "t");
 	l->creates = slice_is(values[LOOKUP_CREATES], "t");
 	l->schema_owned = slice_is(values[LOOKUP_SCHEMA_OWNED], "t");
@@ -154,7 +159,9 @@ static bool may_call(const struct statement *st)
 	       (st->kind == STATEMENT_CREATE_INDEX && st->aside.calls);
 }
 
-/* Rows of pg_backend_pid() and of the look-up. */
+_Static_assert(LOOKUP_COLUMNS <= INQUIRY_MAX_COLUMNS, "a row of the look-up is read whole");
+
+/* Rows of pg_backend_pid(), of the look-up and of its locks. */
 static void on_relation(void *owner, unsigned question, const struct slice *values, int n)
 {
 	struct gate *g = owner;
@@ -166,8 +173,10 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 		g->server_pid = (int)gate_number(values[0]);
 	if (question == 0 && n == 2)
 		g->facts.redefines = slice_is(values[1], "t");
-	if (question == 1 && n >= LOOKUP_COLUMNS)
-		gate_note_lookup(&g->found, values);
+	if (question == 1 && n == LOOKUP_FEW)
+		note_found(&g->found, values);
+	if (question == 2 && n == LOCKS_COLUMNS)
+		locks_note(&g->locks, values);
 }
 
 bool gate_was_cancelled(const struct gate *g)
@@ -317,6 +326,7 @@ static void resolve(struct session *s)
 	l.questions[l.n++] =
 		(struct question){.sql = may_call(&g->unit) ? pid_and_changes_sql : pid_sql};
 	g->found = (struct gate_lookup){0};
+	locks_clear(&g->locks);
 	bytes_init(&path, 4096);
 	bytes_init(&name, 4096);
 	if (is_readable(s, &path, &name)) {
@@ -324,6 +334,7 @@ static void resolve(struct session *s)
 		values[1] = (const char *)bytes_view(&name).data;
 		l.questions[l.n++] = (struct question){
 			.sql = aside_lookup_sql(&g->unit), .values = values, .n_values = 2};
+		l.questions[l.n++] = (struct question){.sql = locks_sql};
 		gate_ask_server(s, on_relation, false, l.questions, l.n, resolved);
 		g->inquiry.silent = g->n_front > 0;
 	} else {

@@ -178,7 +178,7 @@ static void droppable_known(struct session *s)
 		accepted(s);
 }
 
-static void owe(struct session *s)
+static void decide(struct session *s)
 {
 	struct gate *g = s->gate;
 
@@ -210,8 +210,51 @@ static void owe(struct session *s)
 		gate_fail_not_indexable(s);
 	else if (g->found.temporary)
 		gate_rehearse(s, &g->unit, bytes_view(&g->settings), rehearsed);
+	else if (bytes_length(&g->failure) > 0)
+		gate_fail_with(s, bytes_view(&g->failure));
 	else
 		accepted(s);
+}
+
+static void on_properties(void *owner, unsigned question, const struct slice *values, int n)
+{
+	struct gate *g = owner;
+
+	(void)question;
+	if (n == LOOKUP_COLUMNS)
+		gate_note_lookup(&g->found, values);
+}
+
+static void properties_known(struct session *s)
+{
+	const struct gate *g = s->gate;
+	const struct statement_aside *d = &g->unit.aside;
+
+	if (g->inquiry.failed)
+		gate_fail_with(s, bytes_view(&g->inquiry.error));
+	else if (!g->found.name[0])
+		gate_fail_relation(
+			s, "42P01", d->table.len > 0 ? d->table : d->index, "does not exist");
+	else
+		decide(s);
+}
+
+/* Where it runs was decided with less. */
+static void owe(struct session *s)
+{
+	struct gate *g = s->gate;
+	struct sql_name name = {.len = 0};
+	char oid[16];
+	const char *values[] = {oid, name.text};
+	struct question question = {
+		.sql = aside_lookup_oid_sql(&g->unit), .values = values, .n_values = 2};
+
+	if (g->unit.kind == STATEMENT_CREATE_INDEX &&
+		!sql_name_decode(g->unit.aside.index, s->dialect, &name))
+		name.text[0] = '\0';
+	snprintf(oid, sizeof(oid), "%u",
+		aside_names_an_index(&g->unit) ? g->found.index : g->found.relation);
+	gate_ask_server(s, on_properties, false, &question, 1, properties_known);
 }
 
 void gate_owe(struct session *s)

@@ -280,7 +280,7 @@ static bool may_use_what_is_new(const struct session *s)
 	struct slice state;
 
 	if (g->facts.status != 'T' || !g->facts.exists || g->unit.kind != STATEMENT_CREATE_INDEX ||
-		!g->found.temporary || s->snapshot->config.conflict != CONFLICT_AT_COMMIT ||
+		s->snapshot->config.conflict != CONFLICT_AT_COMMIT ||
 		!error_field(bytes_view(&g->error), 'C', &state))
 		return false;
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -355,6 +355,7 @@ static void start_aside(struct session *s)
 		.dialect = s->dialect,
 		.relation = g->found.relation,
 		.index = g->found.index,
+		.locks = &g->locks,
 		.condemned = ledger_has_condemned(&s->ledger, g->found.index) ? g->found.index : 0,
 	};
 

@@ -8,6 +8,7 @@
 #include "catalog.h"
 #include "gate.h"
 #include "inquiry.h"
+#include "locks.h"
 #include "placement.h"
 #include "session_state.h"
 #include "statement.h"
@@ -99,6 +100,7 @@ struct gate {
 	unsigned closes;       /* CloseComplete still to come in INLINE */
 	struct placement_facts facts;
 	struct gate_lookup found;
+	struct locks locks; /* owned */
 	enum gate_rehearsal rehearsal;
 	int server_pid;
 	struct gate_reindex reindex;
@@ -221,7 +223,7 @@ bool gate_was_cancelled(const struct gate *g);
 bool gate_heeds_cancel(struct session *s);
 /* gate_ask.c: an OID, or another number, of a row; 0 for NULL. */
 uint32_t gate_number(struct slice value);
-/* gate_ask.c: takes over a row of the look-up. */
+/* gate_ask.c: takes over a row of the look-up by OID. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_ask.c: the same with the four columns of gate_ask_for_partition(). */
 void gate_note_partition(struct gate_lookup *l, const struct slice *values);

@@ -36,6 +36,8 @@ struct pq {
 	struct pq_events events;   /* copied */
 	void *owner;		   /* borrowed */
 	pq_result_fn done;	   /* NULL when nothing runs */
+	pq_rows_fn rows;	   /* of a script, else NULL */
+	unsigned n_rows;	   /* times that was called */
 	void *done_owner;
 	PGresult *result; /* owned: of the running statement, the error if there was one */
 	bool connected;
@@ -310,6 +312,14 @@ static void keep_result(struct pq *pq, PGresult *r)
 		pq->result = r;
 }
 
+static void hand_rows(struct pq *pq, PGresult *r)
+{
+	const struct pq_result out = {.ok = true, .rows = r, .n_rows = PQntuples(r)};
+
+	if (pq->rows && PQresultStatus(r) == PGRES_TUPLES_OK)
+		pq->rows(pq->done_owner, pq->n_rows++, &out);
+}
+
 /* In these states libpq gives the same result for ever. */
 static bool is_copy(const PGresult *r)
 {
@@ -333,6 +343,7 @@ static void continue_query(struct pq *pq)
 		}
 		if (is_copy(r))
 			pq->unusable = "the server answered with COPY, which nobody asked for";
+		hand_rows(pq, r);
 		keep_result(pq, r);
 		if (pq->unusable) {
 			finish(pq);
@@ -439,12 +450,20 @@ static void sent(struct pq *pq, int ok, pq_result_fn done, void *owner)
 
 void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner)
 {
+	pq_script(pq, sql, NULL, done, owner);
+}
+
+void pq_script(struct pq *pq, const char *sql, pq_rows_fn rows, pq_result_fn done, void *owner)
+{
+	pq->rows = rows;
+	pq->n_rows = 0;
 	sent(pq, PQsendQuery(pq->conn, sql), done, owner);
 }
 
 void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
 	pq_result_fn done, void *owner)
 {
+	pq->rows = NULL;
 	sent(pq, PQsendQueryParams(pq->conn, sql, n, NULL, values, NULL, NULL, 0), done, owner);
 }
 
@@ -471,6 +490,27 @@ void pq_give_up(struct pq *pq)
 	PQclear(pq->result);
 	pq->result = NULL;
 	finish(pq);
+}
+
+/* PQcancel() waits for the server, and needs nothing of the connection. */
+static void *cancel_on_thread(void *arg)
+{
+	char why[256];
+
+	PQcancel(arg, why, sizeof(why));
+	PQfreeCancel(arg);
+	return NULL;
+}
+
+void pq_cancel(struct pq *pq)
+{
+	PGcancel *cancel = PQgetCancel(pq->conn);
+	pthread_t thread;
+
+	if (cancel && pthread_create(&thread, NULL, cancel_on_thread, cancel) == 0)
+		pthread_detach(thread);
+	else
+		PQfreeCancel(cancel);
 }
 
 bool pq_is_connected(const struct pq *pq)

@@ -39,6 +39,7 @@ struct pq_events {
 };
 
 typedef void (*pq_result_fn)(void *owner, const struct pq_result *r);
+typedef void (*pq_rows_fn)(void *owner, unsigned question, const struct pq_result *r);
 
 struct pq_parameter {
 	const char *keyword;
@@ -56,6 +57,9 @@ struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, u
  */
 void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner);
 /* The same in the extended protocol, with text parameters; NULL values are NULLs. */
+/* Several statements in one Query: `rows` is called for each that has rows, in their order from 0,
+ * and must not close the pq; then `done`, as ever. */
+void pq_script(struct pq *pq, const char *sql, pq_rows_fn rows, pq_result_fn done, void *owner);
 void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
 	pq_result_fn done, void *owner);
 /* From now on a statement that is not answered within `ms` is as lost as its connection; 0: waits.
@@ -63,6 +67,9 @@ void pq_query_params(struct pq *pq, const char *sql, const char *const *values, 
 void pq_limit(struct pq *pq, unsigned ms);
 /* The statement that runs is lost: `done` is called with that. From the loop only. */
 void pq_give_up(struct pq *pq);
+/* Asks the server by a connection of libpq's own to cancel what runs; it fails with 57014 then, or
+ * has succeeded before. Returns at once, and knows nothing of how that went. */
+void pq_cancel(struct pq *pq);
 bool pq_is_connected(const struct pq *pq);
 bool pq_is_busy(const struct pq *pq);
 /* Nothing has come since the last answer: not the connection's end either. */

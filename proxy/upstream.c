@@ -113,6 +113,12 @@ static void start_tls(struct upstream_job *job)
  * between before the encryption began, and must never be taken for the server's word
  * (CVE-2021-23222).
  */
+static void succeed_without_tls(struct upstream_job *job)
+{
+	job->route.refuses_tls = true;
+	succeed(job);
+}
+
 static void read_tls_answer(struct upstream_job *job)
 {
 	uint8_t answer[2];
@@ -128,7 +134,7 @@ static void read_tls_answer(struct upstream_job *job)
 	else if (answer[0] == 'S')
 		start_tls(job);
 	else if (answer[0] == 'N' && job->upstream->tls_mode == TLS_PREFER)
-		succeed(job);
+		succeed_without_tls(job);
 	else if (answer[0] == 'N')
 		fail_attempt(job, "server does not support SSL, but SSL was required");
 	else
@@ -191,6 +197,7 @@ static void describe_route(struct upstream_job *job, const struct resolver_addre
 {
 	job->route.host = host_of(job);
 	job->route.address[0] = '\0';
+	job->route.refuses_tls = false;
 	if (a->address.ss_family != AF_UNIX)
 		getnameinfo((const struct sockaddr *)&a->address, a->len, job->route.address,
 			sizeof(job->route.address), NULL, 0, NI_NUMERICHOST);

@@ -47,6 +47,7 @@ void upstream_release(struct upstream *u);
 struct upstream_route {
 	const struct upstream_host *host; /* borrowed from the upstream */
 	char address[64];		  /* numeric; "" for a unix socket */
+	bool refuses_tls;		  /* it was asked, and has none */
 };
 
 struct upstream_job;

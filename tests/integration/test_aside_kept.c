@@ -34,14 +34,28 @@ static void make(PGconn *conn, const char *index)
 	db_do(conn, "COMMIT");
 }
 
-/* The processes behind both connections. */
+/* One that lasts so long that it is watched. */
+static void make_slowly(PGconn *conn, const char *index)
+{
+	PGconn *holder = hold_builds();
+
+	db_do(conn, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY %s ON t (slow(id))", index);
+	WAIT_FOR(build_is_watched());
+	release_builds(holder);
+	assert_string_equal(db_outcome(conn), "00000");
+	db_do(conn, "COMMIT");
+	db_close(holder);
+}
+
+/* The processes behind the connections. */
 static const char *who_is_kept(void)
 {
 	static char pids[64];
 
 	snprintf(pids, sizeof(pids), "%s",
 		ask("SELECT string_agg(pid::text, ' ' ORDER BY pid) " OURS));
-	assert_non_null(strchr(pids, ' '));
+	assert_true(pids[0]);
 	return pids;
 }
 
@@ -56,8 +70,9 @@ static void the_next_statement_has_the_connections_of_the_one_before(void **stat
 	const char *pids;
 
 	(void)state;
-	make(conn, "i");
+	make_slowly(conn, "i");
 	pids = who_is_kept();
+	assert_non_null(strchr(pids, ' '));
 	make(conn, "j");
 	assert_kept(pids);
 	/* One that fails on the way, and what is owed, from COMMIT on. */
@@ -71,8 +86,9 @@ static void the_next_statement_has_the_connections_of_the_one_before(void **stat
 	/* What is undone as well. */
 	db_do(conn, "BEGIN; CREATE INDEX CONCURRENTLY l ON t (v)");
 	db_do(conn, "ROLLBACK");
-	assert_string_equal(ask("SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ', ' "
-				"ORDER BY 1) FROM pg_index WHERE indrelid = 't'::regclass"),
+	assert_string_equal(ask("SELECT string_agg(i, ', ' ORDER BY i) FROM (SELECT "
+				"indexrelid::regclass || ' ' || indisvalid FROM pg_index WHERE "
+				"indrelid = 't'::regclass) x(i)"),
 		"i true, j true, k true");
 	assert_kept(pids);
 	/* Nobody else has them, and they go with their session. */
@@ -142,9 +158,10 @@ static void what_the_server_has_ended_meanwhile_is_opened_anew(void **state)
 	char name[8];
 
 	(void)state;
-	make(conn, "i");
 	for (size_t i = 0; i < LENGTH(victims); i++) {
-		who_is_kept();
+		snprintf(name, sizeof(name), "s%zu", i);
+		make_slowly(conn, name);
+		assert_non_null(strchr(who_is_kept(), ' '));
 		tell("SELECT pg_terminate_backend(pid, 10000) " OURS " AND application_name %s",
 			victims[i]);
 		snprintf(name, sizeof(name), "i%zu", i);

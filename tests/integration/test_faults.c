@@ -33,7 +33,7 @@ static PGconn *begin_held(PGconn **holder)
 	db_do(conn, "BEGIN");
 	db_do(conn, "CREATE TABLE journal ()");
 	db_send(conn, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (slow(id))");
-	WAIT_FOR(build_is_held());
+	WAIT_FOR(build_is_watched());
 	return conn;
 }
 
@@ -109,7 +109,7 @@ static void without_its_watch_an_aside_goes_on(void **state)
 	assert_string_equal(index_state("i"), "t");
 }
 
-/* Nobody could tell what is in the way then. */
+/* Nor is it begun anew without one. */
 static void without_its_watch_an_aside_is_not_tried_again(void **state)
 {
 	struct proxy *p = proxy_start(fixture_url(""), "--aside-retries", "3", NULL);
@@ -122,6 +122,8 @@ static void without_its_watch_an_aside_is_not_tried_again(void **state)
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE " ASIDE
 			     " AND wait_event_type = 'Lock'"));
+	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+			     "'pgaside/watch'"));
 	tell("ALTER ROLE app CONNECTION LIMIT 0");
 	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
 	     "'pgaside/watch'");
@@ -131,6 +133,31 @@ static void without_its_watch_an_aside_is_not_tried_again(void **state)
 	assert_false(proxy_has_logged(p, "event=aside_retry", NULL));
 	db_do(conn, "ROLLBACK");
 	db_do(third, "COMMIT");
+	assert_true(nothing_is_left());
+}
+
+/* It might wait for the client's own transaction, and nobody would see that. */
+static void an_aside_that_nobody_can_watch_ends(void **state)
+{
+	struct proxy *p = proxy_start(fixture_url(""), "--aside-retries", "3", NULL);
+	PGconn *conn = db_connect(p->port, ""), *holder = hold_builds();
+	PGresult *r;
+
+	(void)state;
+	db_do(conn, "BEGIN");
+	tell("ALTER ROLE app CONNECTION LIMIT 3"); /* the third is the holder */
+	r = db_query(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	assert_string_equal(db_error_field(r, PG_DIAG_SQLSTATE), "53300");
+	assert_string_equal(db_error_field(r, PG_DIAG_MESSAGE_PRIMARY),
+		"too many connections for role \"app\"");
+	assert_non_null(strstr(db_error_field(r, PG_DIAG_MESSAGE_HINT), "two more connections"));
+	PQclear(r);
+	tell("ALTER ROLE app CONNECTION LIMIT -1");
+	assert_true(proxy_has_logged(p, "event=watch_failed", NULL));
+	assert_false(proxy_has_logged(p, "event=aside_retry", NULL));
+	assert_int_equal(db_status(conn), 'E');
+	db_do(conn, "ROLLBACK");
+	db_close(holder);
 	assert_true(nothing_is_left());
 }
 
@@ -308,6 +335,7 @@ int main(void)
 		FRESH_TEST(an_aside_whose_process_is_cancelled_by_somebody_fails),
 		FRESH_TEST(without_its_watch_an_aside_goes_on),
 		FRESH_TEST(without_its_watch_an_aside_is_not_tried_again),
+		FRESH_TEST(an_aside_that_nobody_can_watch_ends),
 		FRESH_TEST(a_session_whose_server_process_is_terminated_ends),
 		FRESH_TEST(other_sessions_notice_nothing),
 		FRESH_TEST(a_commit_that_did_not_happen_is_found_out),

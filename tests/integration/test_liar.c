@@ -351,10 +351,10 @@ static void run_sample(void)
 	while (told < SAMPLE && patience_left(&p)) {
 		unsigned s = (unsigned)random() % LENGTH(shapes);
 		unsigned c = (unsigned)random() % connections[s];
-		struct run r = {&shapes[s], c, (unsigned)random() % counts[s][c],
+		struct run r = {&shapes[s], c, (unsigned)random() % (counts[s][c] + 1),
 			(enum lie)(1 + (unsigned)random() % (LIES - 1))};
 
-		if (leaks_in_libpq(&r))
+		if (r.message >= counts[s][c] || leaks_in_libpq(&r))
 			continue;
 		run(&r);
 		told += liar_told(&liar) != 0;

@@ -278,7 +278,7 @@ static void an_aside_is_of_the_sessions_user_and_database(void **state)
 	(void)state;
 	db_do(conn, "BEGIN");
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
-	WAIT_FOR(build_is_held());
+	WAIT_FOR(build_is_watched());
 	assert_string_equal(
 		ask("SELECT string_agg(usename || '@' || datname, ' ') FROM pg_stat_activity "
 		    "WHERE application_name LIKE 'pgaside/%%'"),

@@ -414,7 +414,7 @@ static void keepalive_settings_reach_every_socket(void **state)
 	holder = hold_builds();
 	db_do(conn, "BEGIN");
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
-	WAIT_FOR(build_is_held());
+	WAIT_FOR(build_is_watched());
 	assert_int_equal(count_sockets(p, wanted), 4);
 	release_builds(holder);
 	assert_string_equal(db_outcome(conn), "00000");

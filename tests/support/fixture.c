@@ -130,6 +130,13 @@ bool build_is_held(void)
 		BUILD_LOCK);
 }
 
+bool build_is_watched(void)
+{
+	return build_is_held() &&
+	       ask_is("t", "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = "
+			   "'pgaside/watch' AND query LIKE 'WITH %%'");
+}
+
 void release_builds(PGconn *holder)
 {
 	db_do(holder, "SELECT pg_advisory_unlock(%d)", BUILD_LOCK);

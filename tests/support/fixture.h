@@ -51,6 +51,8 @@ void fresh_table(void);
 PGconn *hold_builds(void);
 /* Some build waits for it. */
 bool build_is_held(void);
+/* The same, and the watch connection of its aside is there. */
+bool build_is_watched(void);
 void release_builds(PGconn *holder);
 /* "t" if the index is valid and ready, "f" if not, "" if there is none. */
 const char *index_state(const char *name);
