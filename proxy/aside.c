@@ -203,11 +203,18 @@ void aside_fail(struct aside *a, const char *sqlstate, const char *message, cons
 	aside_clean_up(a);
 }
 
+/* By us, since nobody could watch it. */
+static bool was_cancelled_unwatched(const struct aside *a, const struct pq_result *r)
+{
+	return a->job.unwatched.text[0] && !a->cancelled && !r->lost &&
+	       (r->ok || strcmp(r->sqlstate, "57014") == 0);
+}
+
 void aside_fail_with(struct aside *a, const struct pq_result *r)
 {
 	if (has_failed(a))
 		return;
-	if (a->job.unwatched.text[0] && !r->lost) {
+	if (was_cancelled_unwatched(a, r)) {
 		aside_fail_connect(a, &a->job.unwatched);
 		return;
 	}
@@ -373,10 +380,11 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 	return !bytes_failed(&j->text) && !bytes_failed(&j->settings);
 }
 
-/* Its connection is as good as a new one. */
+/* Its connection is as good as a new one: no cancel may still be on its way to it. */
 static bool is_sound(const struct aside *a)
 {
-	return !a->cancelled && pq_is_connected(a->aside);
+	return !a->cancelled && !a->cancelling && !a->job.unwatched.text[0] &&
+	       pq_is_connected(a->aside);
 }
 
 /* True: it waits for another statement of the session. */
@@ -385,7 +393,7 @@ static bool keep(struct aside *a)
 	unsigned ms = a->target.snapshot->config.aside_idle_timeout_ms;
 
 	/* Only an answer that nobody minds may still be on its way. */
-	if (ms == 0 || a->cancelling || !is_sound(a))
+	if (ms == 0 || !is_sound(a))
 		return false;
 	aside_enter(a, ASIDE_KEPT);
 	timer_start(a->limit_timer, ms);
