@@ -383,7 +383,7 @@ static bool take_request(struct aside *a, const struct aside_request *r)
 /* Its connection is as good as a new one: no cancel may still be on its way to it. */
 static bool is_sound(const struct aside *a)
 {
-	return !a->cancelled && !a->cancelling && !a->job.unwatched.text[0] &&
+	return !a->cancelled && !a->cancelling && !a->job.cancelled_unwatched &&
 	       pq_is_connected(a->aside);
 }
 
@@ -491,7 +491,7 @@ bool aside_start(struct aside *a, int server_pid, const struct aside_request *re
 	}
 	if (a->aside_up || a->aside_error.text[0])
 		timer_start(a->limit_timer, 0);
-	if (request->hold)
+	if (request->mode == ASIDE_OWED)
 		aside_watch_open(a);
 	return true;
 }

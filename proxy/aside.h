@@ -157,7 +157,9 @@ enum aside_lookup_column {
 	LOOKUP_COLUMNS,
 };
 const char *aside_lookup_sql(const struct statement *s);
-/* The same with an OID as $1, and all columns. */
+/* The same with all columns. */
+const char *aside_lookup_all_sql(const struct statement *s);
+/* And with an OID as $1. */
 const char *aside_lookup_oid_sql(const struct statement *s);
 /* A value of such a list as aside_request's `settings`, borrowed; false when it is not there. */
 bool aside_setting(struct slice settings, const char *name, struct slice *value);

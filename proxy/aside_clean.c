@@ -39,7 +39,7 @@ static bool worth_another_try(const struct aside *a)
 	const struct aside_job *j = &a->job;
 
 	if (a->cancelled || j->told || j->clean_later || (j->mode == ASIDE_NOW && j->in_the_way) ||
-		j->tries >= a->target.snapshot->config.aside_retries || j->unwatched.text[0] ||
+		j->tries >= a->target.snapshot->config.aside_retries || j->cancelled_unwatched ||
 		(a->watch_stood && !a->watch_up))
 		return false;
 	return strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0 ||

@@ -62,6 +62,8 @@
 #define UNLIKE ", NULL "
 #define LIKENESS ", " INDEX_LIKENESS("n", "x") " "
 
+static const char table_all_sql[] = FOUND SEEN PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_NAME;
+static const char index_all_sql[] = FOUND SEEN PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_NAME;
 static const char table_oid_sql[] = FOUND SEEN PROPERTIES UNLIKE FROM_TABLE NAMES TABLE BY_OID;
 static const char index_oid_sql[] = FOUND SEEN PROPERTIES LIKENESS FROM_INDEX NAMES INDEX BY_OID;
 /* A new connection knows nothing of the catalog, so each thing that is asked for costs it. */
@@ -79,6 +81,11 @@ bool aside_names_an_index(const struct statement *s)
 const char *aside_lookup_sql(const struct statement *s)
 {
 	return aside_names_an_index(s) ? index_sql : table_sql;
+}
+
+const char *aside_lookup_all_sql(const struct statement *s)
+{
+	return aside_names_an_index(s) ? index_all_sql : table_all_sql;
 }
 
 const char *aside_lookup_oid_sql(const struct statement *s)

@@ -195,7 +195,7 @@ void aside_decide(struct aside *a)
 	if (obstacle != OBSTACLE_NONE)
 		aside_finish(a, ASIDE_NOT_NOW, obstacle);
 	else if (a->job.client.snapshots)
-		aside_when_watched(a, aside_release_and_run);
+		aside_release_and_run(a);
 	else
 		aside_run(a);
 }

@@ -73,7 +73,9 @@ static void on_rested(void *owner, const struct pq_result *r)
 void aside_release_and_run(struct aside *a)
 {
 	a->job.look_until_ms = timer_now_ms() + ASIDE_RELEASE_MS;
-	if (aside_watch_can_ask(a))
+	if (a->job.mode != ASIDE_UNDO)
+		aside_when_watched(a, ask);
+	else if (aside_watch_can_ask(a))
 		ask(a);
 	else
 		aside_run(a);

@@ -101,7 +101,8 @@ struct aside_job {
 	bool clean_later;     /* the transaction blocks the clean-up: it was cancelled for that */
 	unsigned lists;	      /* of leftovers, that could not be had */
 	struct err unwatched; /* why nobody can watch it: it was cancelled for that */
-	bool told;	      /* `done` was called */
+	bool cancelled_unwatched; /* that cancel may still be on its way */
+	bool told;		  /* `done` was called */
 	unsigned tries;
 	uint64_t started_ms;
 	uint64_t blocked_since_ms;

@@ -59,11 +59,33 @@ static void look_later(struct aside *a)
 	timer_start(a->watch_timer, a->watch_ms);
 }
 
-/* One that nobody has ever watched might wait for the client's own transaction for ever. */
+/*
+ * What nobody has ever watched, a statement or the dropping of what it has left, might wait for the
+ * client's own transaction for ever.
+ */
 static bool must_be_watched(const struct aside *a)
 {
-	return !a->watch_stood && !a->job.told && a->job.mode != ASIDE_UNDO &&
-	       (a->state == ASIDE_RUNNING || a->state == ASIDE_REPAIRING);
+	return !a->watch_stood && !a->job.told && a->job.mode == ASIDE_NOW && a->aside_up &&
+	       (a->state == ASIDE_RUNNING || a->state == ASIDE_REPAIRING ||
+		       a->state == ASIDE_CLEANING);
+}
+
+static void cancel_unwatched(struct aside *a, const struct err *e)
+{
+	a->job.unwatched = *e;
+	a->job.cancelled_unwatched = true;
+	a->job.clean_later = a->state == ASIDE_CLEANING;
+	pq_cancel(a->aside);
+}
+
+/* Nobody waits for it any more. What is owed runs all the same: the transaction is committed. */
+static void go_on_without(struct aside *a, const struct err *e)
+{
+	a->when_watched = NULL;
+	if (a->job.mode == ASIDE_OWED && a->state == ASIDE_LOOKING)
+		aside_run(a);
+	else
+		aside_fail_connect(a, e);
 }
 
 /* It is opened again if there is something to watch. */
@@ -71,16 +93,25 @@ static void watch_failed(struct aside *a, const struct err *e)
 {
 	a->watch_up = a->watch_opening = false;
 	if (a->when_watched) {
-		a->when_watched = NULL;
-		aside_fail_connect(a, e);
+		go_on_without(a, e);
 		return;
 	}
-	if (must_be_watched(a)) {
-		a->job.unwatched = *e;
-		pq_cancel(a->aside);
-	}
+	if (must_be_watched(a))
+		cancel_unwatched(a, e);
 	if (a->watching)
 		timer_start(a->watch_timer, RECONNECT_MS);
+}
+
+/* It can be asked, or looks. */
+static void is_free(struct aside *a)
+{
+	void (*then)(struct aside *) = a->when_watched;
+
+	a->when_watched = NULL;
+	if (then)
+		then(a);
+	else if (a->watching)
+		look_later(a);
 }
 
 static void watch_lost(struct aside *a, const struct pq_result *r)
@@ -106,8 +137,8 @@ static void on_cancel_sent(void *owner, const struct pq_result *r)
 	}
 	if (r->lost)
 		watch_lost(a, r);
-	else if (a->watching)
-		look_later(a);
+	else
+		is_free(a);
 }
 
 static void send_cancel(struct aside *a)
@@ -208,18 +239,6 @@ static bool is_to_be_cancelled(const struct aside *a)
 	return a->cancel_due || a->cancelled || a->job.in_the_way;
 }
 
-/* It can be asked, or looks. */
-static void is_free(struct aside *a)
-{
-	void (*then)(struct aside *) = a->when_watched;
-
-	a->when_watched = NULL;
-	if (then)
-		then(a);
-	else if (a->watching)
-		look_later(a);
-}
-
 static void on_looked(void *owner, const struct pq_result *r)
 {
 	struct aside *a = owner;
@@ -268,6 +287,7 @@ static void on_watch_ready(void *owner, const struct pq_result *r)
 	}
 	a->watch_up = a->watch_stood = true;
 	a->watch_opening = false;
+	a->job.unwatched.text[0] = '\0';
 	if (a->watching)
 		look(a);
 	else

@@ -232,29 +232,35 @@ static void properties_known(struct session *s)
 
 	if (g->inquiry.failed)
 		gate_fail_with(s, bytes_view(&g->inquiry.error));
-	else if (!g->found.name[0])
+	else if (g->found.relation == 0)
 		gate_fail_relation(
 			s, "42P01", d->table.len > 0 ? d->table : d->index, "does not exist");
 	else
 		decide(s);
 }
 
-/* Where it runs was decided with less. */
+/* Where it runs was decided with less. By name once more: another session may have rebuilt it. */
 static void owe(struct session *s)
 {
 	struct gate *g = s->gate;
-	struct sql_name name = {.len = 0};
-	char oid[16];
-	const char *values[] = {oid, name.text};
-	struct question question = {
-		.sql = aside_lookup_oid_sql(&g->unit), .values = values, .n_values = 2};
+	struct bytes path, name;
+	const char *values[2];
 
-	if (g->unit.kind == STATEMENT_CREATE_INDEX &&
-		!sql_name_decode(g->unit.aside.index, s->dialect, &name))
-		name.text[0] = '\0';
-	snprintf(oid, sizeof(oid), "%u",
-		aside_names_an_index(&g->unit) ? g->found.index : g->found.relation);
-	gate_ask_server(s, on_properties, false, &question, 1, properties_known);
+	bytes_init(&path, 4096);
+	bytes_init(&name, 4096);
+	if (aside_lookup_parameters(&g->unit, s->dialect, &path, &name)) {
+		const struct question question = {
+			.sql = aside_lookup_all_sql(&g->unit), .values = values, .n_values = 2};
+
+		values[0] = (const char *)bytes_view(&path).data;
+		values[1] = (const char *)bytes_view(&name).data;
+		g->found = (struct gate_lookup){0};
+		gate_ask_server(s, on_properties, false, &question, 1, properties_known);
+	} else {
+		gate_fail(s, "53200", "out of memory", NULL, NULL);
+	}
+	bytes_release(&path);
+	bytes_release(&name);
 }
 
 void gate_owe(struct session *s)

@@ -223,7 +223,7 @@ bool gate_was_cancelled(const struct gate *g);
 bool gate_heeds_cancel(struct session *s);
 /* gate_ask.c: an OID, or another number, of a row; 0 for NULL. */
 uint32_t gate_number(struct slice value);
-/* gate_ask.c: takes over a row of the look-up by OID. */
+/* gate_ask.c: takes over a row of the look-up with all columns. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_ask.c: the same with the four columns of gate_ask_for_partition(). */
 void gate_note_partition(struct gate_lookup *l, const struct slice *values);

@@ -107,8 +107,9 @@ struct pq *target_connect(const struct target *t, struct worker *w, const char *
 		{"user", t->user},
 		{"password", (const char *)t->password.data},
 		{"dbname", t->database},
-		/* With "prefer", what the session was told need not be asked again. */
-		{"sslmode", t->route.refuses_tls ? "disable" : u->sslmode},
+		/* With "prefer", what the session was told is asked again only if it does not go
+		 * without. */
+		{"sslmode", t->route.refuses_tls ? "allow" : u->sslmode},
 		{"sslrootcert", u->sslrootcert},
 		{"sslcert", u->sslcert},
 		{"sslkey", u->sslkey},

@@ -161,6 +161,34 @@ static void an_aside_that_nobody_can_watch_ends(void **state)
 	assert_true(nothing_is_left());
 }
 
+/* Dropping what it has left would wait for a transaction that has read the table. */
+static void what_nobody_can_watch_the_dropping_of_goes_at_the_end(void **state)
+{
+	static const char *const statements[] = {"CREATE INDEX CONCURRENTLY i ON t (slow(id))",
+		"CREATE UNIQUE INDEX CONCURRENTLY i ON t ((id % 2))"};
+	struct proxy *p = proxy_start(fixture_url(""), "--cleanup-timeout", "1h", NULL);
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(statements); i++) {
+		PGconn *conn = db_connect(p->port, ""), *holder = hold_builds();
+		const char *outcome;
+
+		db_do(conn, "BEGIN");
+		db_text(conn, "SELECT count(*) FROM t");
+		tell("ALTER ROLE app CONNECTION LIMIT 3"); /* the third is the holder */
+		db_send(conn, "%s", statements[i]);
+		outcome = db_outcome(conn);
+		tell("ALTER ROLE app CONNECTION LIMIT -1");
+		/* On a busy machine it is not over before it is watched for. */
+		assert_true(
+			strcmp(outcome, "53300") == 0 || (i > 0 && strcmp(outcome, "23505") == 0));
+		db_do(conn, "ROLLBACK");
+		db_close(conn);
+		db_close(holder);
+		WAIT_FOR(nothing_is_left());
+	}
+}
+
 static void a_session_whose_server_process_is_terminated_ends(void **state)
 {
 	PGconn *holder, *conn = begin_held(&holder);
@@ -336,6 +364,7 @@ int main(void)
 		FRESH_TEST(without_its_watch_an_aside_goes_on),
 		FRESH_TEST(without_its_watch_an_aside_is_not_tried_again),
 		FRESH_TEST(an_aside_that_nobody_can_watch_ends),
+		FRESH_TEST(what_nobody_can_watch_the_dropping_of_goes_at_the_end),
 		FRESH_TEST(a_session_whose_server_process_is_terminated_ends),
 		FRESH_TEST(other_sessions_notice_nothing),
 		FRESH_TEST(a_commit_that_did_not_happen_is_found_out),

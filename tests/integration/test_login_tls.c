@@ -19,18 +19,23 @@
 #define SSL_REQUEST 80877103u
 #define GSSENC_REQUEST 80877104u
 
+static void write_hba(void)
+{
+	cluster_write_hba(&cluster, "hostssl all certified 127.0.0.0/8 cert\n"
+				    "host all all 127.0.0.0/8 scram-sha-256\n");
+	tell("SELECT pg_reload_conf()");
+	WAIT_FOR(db_login_error(cluster.port, "sslmode=disable")[0] == '\0');
+}
+
 /* The certificate is for localhost and 127.0.0.1; the server also listens on 127.0.0.2. */
 static int start(void **state)
 {
 	(void)state;
 	fixture_start("--auth scram --tls --set listen_addresses=127.0.0.1,127.0.0.2");
-	cluster_write_hba(&cluster, "hostssl all certified 127.0.0.0/8 cert\n"
-				    "host all all 127.0.0.0/8 scram-sha-256\n");
-	tell("SELECT pg_reload_conf()");
+	write_hba();
 	cluster_shell("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
 		      "-batch -days 30 -keyout %s -out %s -subj '/CN=somebody else' 2>/dev/null",
 		cluster_file(&cluster, "other.key"), cluster_file(&cluster, "other.crt"));
-	WAIT_FOR(db_login_error(cluster.port, "sslmode=disable")[0] == '\0');
 	return 0;
 }
 
@@ -184,6 +189,31 @@ static void a_server_without_tls_is_accepted_only_where_sslmode_says_so(void **s
 	tell("ALTER SYSTEM RESET ssl");
 	tell("SELECT pg_reload_conf()");
 	WAIT_FOR(db_login_error(cluster.port, "sslmode=require")[0] == '\0');
+}
+
+/* Its session goes on without. */
+static void an_aside_uses_tls_when_the_server_has_come_to_want_it(void **state)
+{
+	struct proxy *p;
+	PGconn *conn;
+
+	(void)state;
+	tell("ALTER SYSTEM SET ssl = off");
+	tell("SELECT pg_reload_conf()");
+	WAIT_FOR(db_login_error(cluster.port, "sslmode=require")[0] != '\0');
+	p = proxy_start(fixture_url("?sslmode=prefer"), NULL);
+	conn = db_connect(p->port, "");
+	db_do(conn, "CREATE TABLE tls (id int)");
+	tell("ALTER SYSTEM RESET ssl");
+	cluster_write_hba(&cluster, "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+	tell("SELECT pg_reload_conf()");
+	WAIT_FOR(db_login_error(cluster.port, "sslmode=disable")[0] != '\0');
+	db_do(conn, "BEGIN");
+	db_do(conn, "CREATE INDEX CONCURRENTLY tls_id ON tls (id)");
+	db_do(conn, "COMMIT");
+	assert_string_equal(index_state("tls_id"), "t");
+	db_do(conn, "DROP TABLE tls");
+	write_hba();
 }
 
 static void the_upstreams_certificate_logs_a_local_client_in(void **state)
@@ -433,6 +463,7 @@ int main(void)
 		TEST(sslmode_towards_the_server_means_what_it_means_to_libpq),
 		TEST(files_that_are_not_named_are_where_libpq_has_them),
 		TEST(a_server_without_tls_is_accepted_only_where_sslmode_says_so),
+		TEST(an_aside_uses_tls_when_the_server_has_come_to_want_it),
 		TEST(the_upstreams_certificate_logs_a_local_client_in),
 		TEST(an_aside_uses_the_same_tls_as_its_session),
 		TEST(client_tls_allow_takes_both_kinds_of_clients),
