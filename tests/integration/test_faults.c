@@ -123,7 +123,7 @@ static void without_its_watch_an_aside_is_not_tried_again(void **state)
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE " ASIDE
 			     " AND wait_event_type = 'Lock'"));
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-			     "'pgaside/watch'"));
+			     "'pgaside/watch' AND query LIKE 'WITH %%'"));
 	tell("ALTER ROLE app CONNECTION LIMIT 0");
 	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
 	     "'pgaside/watch'");
