@@ -32,7 +32,9 @@ struct inquiry {
 	void *owner;	    /* borrowed */
 	unsigned question;  /* the one being answered */
 	bool silent;	    /* notices are the questions' own: set after inquiry_init() */
+	unsigned questions; /* how many there are: set after inquiry_init() */
 	bool done;	    /* ReadyForQuery has come */
+	bool broken;	    /* and not all was answered, though nothing has failed */
 	bool failed;	    /* an ErrorResponse came first: the transaction has failed now */
 	char sqlstate[6];   /* of that error */
 	struct bytes error; /* owned: its body */

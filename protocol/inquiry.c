@@ -96,6 +96,7 @@ bool inquiry_take(struct inquiry *q, uint8_t type, struct slice body)
 		return take_error(q, body);
 	case 'Z':
 		q->done = true;
+		q->broken = !q->failed && q->question < q->questions;
 		return true;
 	default:
 		return true;

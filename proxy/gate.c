@@ -309,6 +309,7 @@ void gate_ask_server(struct session *s, inquiry_row_fn on_row, bool close_portal
 	g->then = then;
 	g->in_pipeline = false;
 	inquiry_init(&g->inquiry, on_row, g);
+	g->inquiry.questions = n;
 	bytes_init(&messages, TEXT_LIMIT);
 	inquiry_write(&messages, close_portal, questions, n);
 	gate_enter(s, GATE_ASKING);
@@ -466,6 +467,15 @@ static void step_failing(struct session *s)
 	relay_resume(s);
 }
 
+/* What comes next would be taken for the answer to something else. */
+static void end_for_broken_inquiry(struct session *s)
+{
+	struct err e;
+
+	err_set(&e, "08P01", "the server has left a question of pgaside's unanswered");
+	session_fail(s, &e);
+}
+
 void gate_step(struct session *s)
 {
 	struct gate *g = s->gate;
@@ -483,7 +493,9 @@ void gate_step(struct session *s)
 		step_unit(s);
 		break;
 	case GATE_ASKING:
-		if (is_answered(s))
+		if (g->inquiry.broken)
+			end_for_broken_inquiry(s);
+		else if (is_answered(s))
 			g->then(s);
 		break;
 	case GATE_KEEPING:

@@ -271,6 +271,28 @@ static void a_row_of_more_columns_than_anybody_asks_for_is_cut(void **state)
 	inquiry_release(&q);
 }
 
+static void all_is_answered_before_the_end_unless_something_has_failed(void **state)
+{
+	struct inquiry q = {0};
+
+	(void)state;
+	for (unsigned answers = 0; answers <= 2; answers++) {
+		inquiry_init(&q, NULL, NULL);
+		q.questions = 2;
+		for (unsigned i = 0; i < answers; i++)
+			inquiry_take(&q, 'C', slice_str("SHOW"));
+		inquiry_take(&q, 'Z', slice_str("T"));
+		assert_true(q.done);
+		assert_int_equal(q.broken, answers < 2);
+	}
+	inquiry_init(&q, NULL, NULL);
+	q.questions = 2;
+	inquiry_take(&q, 'E', slice_of("SERROR", 8));
+	inquiry_take(&q, 'Z', slice_str("E"));
+	assert_true(q.done && q.failed && !q.broken);
+	inquiry_release(&q);
+}
+
 static void rows_may_be_of_no_interest(void **state)
 {
 	struct inquiry q = {0};
@@ -314,6 +336,7 @@ int main(void)
 		cmocka_unit_test(an_error_that_ends_the_session_is_the_clients),
 		cmocka_unit_test(a_malformed_row_is_no_row),
 		cmocka_unit_test(a_row_of_more_columns_than_anybody_asks_for_is_cut),
+		cmocka_unit_test(all_is_answered_before_the_end_unless_something_has_failed),
 		cmocka_unit_test(rows_may_be_of_no_interest),
 		cmocka_unit_test(an_inquiry_begins_anew),
 	};
