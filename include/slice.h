@@ -50,6 +50,17 @@ static inline struct slice slice_cut(struct slice a, size_t most)
 	return slice_of(a.data, len);
 }
 
+/* The decimal number that it begins with, an OID or another one that the server prints; 0 for none,
+ * and for NULL. */
+static inline uint32_t slice_number(struct slice a)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < a.len && a.data[i] >= '0' && a.data[i] <= '9'; i++)
+		n = n * 10 + (uint32_t)(a.data[i] - '0');
+	return n;
+}
+
 /* No byte of it is 0x80 or above. */
 static inline bool slice_is_ascii(struct slice a)
 {

@@ -136,10 +136,10 @@ struct aside {
 	bool used;		/* the aside connection has had settings of a statement */
 	bool watch_opening;	/* it is being connected */
 	bool watch_stood;	/* while the statement runs: it has been there once */
-	void (*when_watched)(
-		struct aside *a); /* goes on when it can be asked; NULL = nothing waits */
-	unsigned watch_turn;	  /* of watching: an answer to an earlier one says nothing */
-	unsigned looked_turn;	  /* the one in which the last question was asked */
+	/* Goes on when it can be asked; NULL = nothing waits. */
+	void (*when_watched)(struct aside *a);
+	unsigned watch_turn;  /* of watching: an answer to an earlier one says nothing */
+	unsigned looked_turn; /* the one in which the last question was asked */
 	int aside_pid;
 	int lost_pid;	      /* of a connection that was lost; its process may still be at work */
 	unsigned lost_rounds; /* of waiting for its end */
@@ -184,7 +184,7 @@ void aside_settings_go_on(struct aside *a);
 /* aside.c: the settings are done. */
 void aside_settings_done(struct aside *a);
 
-/* aside_look.c: relation, indexes, obstacles; then runs. */
+/* aside_look.c: relation, indexes; then aside_decide(). */
 void aside_look(struct aside *a);
 /* aside_look.c: takes over a row of the look-up, if there is one. */
 void aside_take_lookup(struct aside_job *j, const struct pq_result *r);
@@ -266,7 +266,8 @@ bool aside_watch_init(struct aside *a);
 void aside_watch_open(struct aside *a);
 /* It is connected, and answers nothing else at the moment. */
 bool aside_watch_can_ask(const struct aside *a);
-/* Goes on as soon as that is so; without a connection the statement ends. */
+/* Goes on as soon as that is so. Without a connection the statement ends, or, behind COMMIT, runs.
+ */
 void aside_when_watched(struct aside *a, void (*then)(struct aside *a));
 /* What has been kept is as good as new, or goes. */
 void aside_watch_check(struct aside *a);

@@ -94,20 +94,11 @@ static void on_setting(void *owner, unsigned question, const struct slice *value
 		note_setting(g, values[0], values[1]);
 }
 
-uint32_t gate_number(struct slice value)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < value.len && value.data[i] >= '0' && value.data[i] <= '9'; i++)
-		n = n * 10 + (uint32_t)(value.data[i] - '0');
-	return n;
-}
-
 static void note_found(struct gate_lookup *l, const struct slice *values)
 {
-	l->relation = gate_number(values[LOOKUP_TABLE]);
-	l->index = gate_number(values[LOOKUP_INDEX]);
-	l->index_table = gate_number(values[LOOKUP_INDEX_TABLE]);
+	l->relation = slice_number(values[LOOKUP_TABLE]);
+	l->index = slice_number(values[LOOKUP_INDEX]);
+	l->index_table = slice_number(values[LOOKUP_INDEX_TABLE]);
 	l->index_valid = slice_is(values[LOOKUP_INDEX_VALID], "t");
 	l->kind = values[LOOKUP_KIND].len > 0 ? (char)values[LOOKUP_KIND].data[0] : '\0';
 }
@@ -120,7 +111,7 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 	l->schema_owned = slice_is(values[LOOKUP_SCHEMA_OWNED], "t");
 	l->maintained = slice_is(values[LOOKUP_MAINTAINED], "t");
 	l->temporary = slice_is(values[LOOKUP_TEMPORARY], "t");
-	l->version = gate_number(values[LOOKUP_VERSION]);
+	l->version = slice_number(values[LOOKUP_VERSION]);
 	snprintf(l->table, sizeof(l->table), "%.*s.%.*s", (int)values[LOOKUP_SCHEMA].len,
 		(const char *)values[LOOKUP_SCHEMA].data, (int)values[LOOKUP_NAME].len,
 		(const char *)values[LOOKUP_NAME].data);
@@ -131,7 +122,7 @@ void gate_note_lookup(struct gate_lookup *l, const struct slice *values)
 
 void gate_note_partition(struct gate_lookup *l, const struct slice *values)
 {
-	l->partition = gate_number(values[0]);
+	l->partition = slice_number(values[0]);
 	l->partition_attached = slice_is(values[1], "t");
 	l->has_default = slice_is(values[2], "t");
 	copy_value(l->pending, sizeof(l->pending), values[3]);
@@ -170,7 +161,7 @@ static void on_relation(void *owner, unsigned question, const struct slice *valu
 		return;
 	question -= g->n_front;
 	if (question == 0 && n > 0)
-		g->server_pid = (int)gate_number(values[0]);
+		g->server_pid = (int)slice_number(values[0]);
 	if (question == 0 && n == 2)
 		g->facts.redefines = slice_is(values[1], "t");
 	if (question == 1 && n == LOOKUP_FEW)

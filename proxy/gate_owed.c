@@ -238,7 +238,7 @@ static void on_schema(void *owner, unsigned question, const struct slice *values
 		return;
 	bytes_put_slice(&g->schemas, values[0]);
 	bytes_put_u8(&g->schemas, 0);
-	bytes_put_u32(&g->schemas, gate_number(values[1]));
+	bytes_put_u32(&g->schemas, slice_number(values[1]));
 }
 
 /* What a name means: the first of search_path that is there or owed. */

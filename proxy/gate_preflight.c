@@ -34,12 +34,12 @@ static void on_index(void *owner, unsigned question, const struct slice *values,
 	struct gate_lookup *found = &((struct gate *)owner)->found;
 
 	if (question == 0 && n == 2) {
-		found->index = gate_number(values[0]);
+		found->index = slice_number(values[0]);
 		if (values[1].len > 0)
 			snprintf(found->likeness, sizeof(found->likeness), "%.*s",
 				(int)values[1].len, (const char *)values[1].data);
 	} else if (question == 1 && n == 1 && found->index == 0) {
-		found->index = gate_number(values[0]);
+		found->index = slice_number(values[0]);
 	}
 }
 

@@ -221,8 +221,6 @@ bool gate_was_cancelled(const struct gate *g);
 /* gate_ask.c: the client's cancel request came between two questions, where the server had nothing
  * to cancel: true, and the unit fails by it. */
 bool gate_heeds_cancel(struct session *s);
-/* gate_ask.c: an OID, or another number, of a row; 0 for NULL. */
-uint32_t gate_number(struct slice value);
 /* gate_ask.c: takes over a row of the look-up with all columns. */
 void gate_note_lookup(struct gate_lookup *l, const struct slice *values);
 /* gate_ask.c: the same with the four columns of gate_ask_for_partition(). */

@@ -73,15 +73,6 @@ static enum strength strength_of(struct slice mode)
 	return WRITES;
 }
 
-static uint32_t number(struct slice value)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < value.len; i++)
-		n = n * 10 + (uint32_t)(value.data[i] - '0');
-	return n;
-}
-
 void locks_note(struct locks *l, const struct slice *values)
 {
 	struct held_lock lock;
@@ -89,11 +80,12 @@ void locks_note(struct locks *l, const struct slice *values)
 	if (!slice_is(values[GRANTED], "t")) {
 		l->waiting = true;
 	} else if (slice_is(values[TYPE], "relation")) {
-		lock = (struct held_lock){number(values[RELATION]), strength_of(values[MODE])};
+		lock = (struct held_lock){
+			slice_number(values[RELATION]), strength_of(values[MODE])};
 		bytes_put(&l->held, &lock, sizeof(lock));
 	} else if (slice_is(values[TYPE], "object")) {
 		l->object = l->object || (slice_is(values[MODE], "AccessExclusiveLock") &&
-						 number(values[CLASS]) != PG_NAMESPACE);
+						 slice_number(values[CLASS]) != PG_NAMESPACE);
 	}
 }
 

@@ -56,10 +56,10 @@ struct pq *pq_connect(struct worker *w, const struct pq_parameter *parameters, u
 /* Sends one statement as a simple Query; `done` is called once. Only when the one before has ended.
  */
 void pq_query(struct pq *pq, const char *sql, pq_result_fn done, void *owner);
-/* The same in the extended protocol, with text parameters; NULL values are NULLs. */
 /* Several statements in one Query: `rows` is called for each that has rows, in their order from 0,
  * and must not close the pq; then `done`, as ever. */
 void pq_script(struct pq *pq, const char *sql, pq_rows_fn rows, pq_result_fn done, void *owner);
+/* One statement in the extended protocol, with text parameters; NULL values are NULLs. */
 void pq_query_params(struct pq *pq, const char *sql, const char *const *values, int n,
 	pq_result_fn done, void *owner);
 /* From now on a statement that is not answered within `ms` is as lost as its connection; 0: waits.

@@ -108,17 +108,17 @@ static void start_tls(struct upstream_job *job)
 		u->tls_mode == TLS_VERIFY_FULL ? host_of(job)->host : "");
 }
 
-/*
- * The server's answer to SSLRequest is one byte. Whatever comes with it was sent by somebody in
- * between before the encryption began, and must never be taken for the server's word
- * (CVE-2021-23222).
- */
 static void succeed_without_tls(struct upstream_job *job)
 {
 	job->route.refuses_tls = true;
 	succeed(job);
 }
 
+/*
+ * The server's answer to SSLRequest is one byte. Whatever comes with it was sent by somebody in
+ * between before the encryption began, and must never be taken for the server's word
+ * (CVE-2021-23222).
+ */
 static void read_tls_answer(struct upstream_job *job)
 {
 	uint8_t answer[2];

@@ -122,8 +122,7 @@ static void without_its_watch_an_aside_is_not_tried_again(void **state)
 	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (id)");
 	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE " ASIDE
 			     " AND wait_event_type = 'Lock'"));
-	WAIT_FOR(ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-			     "'pgaside/watch' AND query LIKE 'WITH %%'"));
+	WAIT_FOR(aside_is_watched());
 	tell("ALTER ROLE app CONNECTION LIMIT 0");
 	tell("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
 	     "'pgaside/watch'");

@@ -130,11 +130,15 @@ bool build_is_held(void)
 		BUILD_LOCK);
 }
 
+bool aside_is_watched(void)
+{
+	return ask_is("1", "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+			   "'pgaside/watch' AND query LIKE 'WITH %%'");
+}
+
 bool build_is_watched(void)
 {
-	return build_is_held() &&
-	       ask_is("t", "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = "
-			   "'pgaside/watch' AND query LIKE 'WITH %%'");
+	return build_is_held() && aside_is_watched();
 }
 
 void release_builds(PGconn *holder)

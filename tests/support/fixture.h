@@ -51,7 +51,9 @@ void fresh_table(void);
 PGconn *hold_builds(void);
 /* Some build waits for it. */
 bool build_is_held(void);
-/* The same, and the watch connection of its aside is there. */
+/* One aside has a watch connection that has looked. */
+bool aside_is_watched(void);
+/* Both. */
 bool build_is_watched(void);
 void release_builds(PGconn *holder);
 /* "t" if the index is valid and ready, "f" if not, "" if there is none. */
