@@ -287,7 +287,7 @@ static void all_is_answered_before_the_end_unless_something_has_failed(void **st
 	}
 	inquiry_init(&q, NULL, NULL);
 	q.questions = 2;
-	inquiry_take(&q, 'E', slice_of("SERROR", 8));
+	take(&q, 'E', WIRE("SERROR\0"));
 	inquiry_take(&q, 'Z', slice_str("E"));
 	assert_true(q.done && q.failed && !q.broken);
 	inquiry_release(&q);
