@@ -39,8 +39,11 @@ static bool worth_another_try(const struct aside *a)
 	const struct aside_job *j = &a->job;
 
 	if (a->cancelled || j->told || j->clean_later || (j->mode == ASIDE_NOW && j->in_the_way) ||
-		j->tries >= a->target.snapshot->config.aside_retries || j->cancelled_unwatched ||
-		(a->watch_stood && !a->watch_up))
+		j->tries >= a->target.snapshot->config.aside_retries || j->cancelled_unwatched)
+		return false;
+	if (j->in_vain && strcmp(j->sqlstate, "57014") == 0)
+		return true;
+	if (a->watch_stood && !a->watch_up)
 		return false;
 	return strcmp(j->sqlstate, "55P03") == 0 || strcmp(j->sqlstate, "40P01") == 0 ||
 	       met_a_leftover(a);
@@ -54,7 +57,7 @@ static void try_again(struct aside *a)
 	j->seen.tries = ++j->tries;
 	stats_count(a->worker->shared->stats, STATS_RETRIES);
 	j->hold = false;
-	j->in_the_way = false;
+	j->in_the_way = j->in_vain = false;
 	j->building = 0;
 	if (j->mode != ASIDE_UNDO)
 		j->relation = 0;

@@ -94,6 +94,7 @@ struct aside_job {
 	unsigned verifications; /* tries to find out whether its index is valid */
 
 	bool in_the_way;  /* the transaction blocks the statement: it was cancelled for that */
+	bool in_vain;	  /* it waits for nothing: it was cancelled for that, to begin again */
 	unsigned repairs; /* of a leftover, so far */
 	uint32_t for_later[ASIDE_MAX_LEFTOVERS]; /* only the transaction's end lets them go */
 	unsigned n_for_later;
@@ -233,6 +234,7 @@ enum watch_column {
 	WATCH_TUPLES_TOTAL,
 	WATCH_TUPLES_DONE,
 	WATCH_SNAPSHOTS, /* see ASIDE_SNAPSHOTS_SQL */
+	WATCH_IN_VAIN,	 /* who blocks it by a snapshot that is gone */
 };
 
 /* aside_progress.c: tells of a row of that, at most once a second. */

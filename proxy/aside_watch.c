@@ -14,6 +14,7 @@
 #include "catalog.h"
 #include "config.h"
 #include "log.h"
+#include "registry.h"
 #include "timer.h"
 
 /* A short statement is over before a connection for watching it would be there. */
@@ -26,6 +27,9 @@
  */
 #define LOST_MS 20000u
 
+/* At least so long a statement waits before it is begun once more. */
+#define IN_VAIN_MS 1000u
+
 #define SNAPSHOTS_SQL ASIDE_SNAPSHOTS_SQL("$2::pg_catalog.int4")
 
 /* One row; columns: see enum watch_column. The search_path is pg_catalog. */
@@ -36,7 +40,13 @@ static const char watch_sql[] =
 	"SELECT w.own, w.waits, p.index_relid, w.who, w.at_work, p.phase, p.command, "
 	"p.lockers_total, "
 	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done, "
-	"(" SNAPSHOTS_SQL ") FROM "
+	"(" SNAPSHOTS_SQL "), "
+	"(SELECT a.pid FROM pg_catalog.pg_stat_activity a "
+	"WHERE p.phase = 'waiting for old snapshots' AND a.backend_xmin IS NULL "
+	"AND a.pid = ANY (pg_catalog.pg_blocking_pids($1)) AND NOT EXISTS (SELECT 1 FROM "
+	"pg_catalog.pg_locks l WHERE l.database = p.datid AND l.relation = p.relid AND l.pid <> "
+	"$1) "
+	"LIMIT 1) FROM "
 	"(SELECT pg_catalog.bool_or(pid = $2::pg_catalog.int4) AS own, pg_catalog.count(*) > 0 AS "
 	"waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
@@ -230,13 +240,44 @@ static void give_up_answer(struct aside *a)
 	pq_give_up(a->aside);
 }
 
+/*
+ * At its end a build waits for every transaction that has a snapshot just then, and goes on waiting
+ * when that is gone. For another session here it may have been a question of ours. Begun once more,
+ * the build does not meet it again, which takes no longer than has been waited; nobody has a lock
+ * that dropping what was built would wait for.
+ */
+static bool waits_in_vain(const struct aside *a, const struct pq_result *r)
+{
+	const struct aside_job *j = &a->job;
+	uint32_t pid = (uint32_t)strtoul(pq_value(r, 0, WATCH_IN_VAIN), NULL, 10);
+	uint64_t waited = timer_now_ms() - j->blocked_since_ms;
+	struct worker *owner;
+	uint64_t session;
+
+	if (pid == 0 || j->blocked_since_ms == 0 || a->state != ASIDE_RUNNING ||
+		j->tries >= a->target.snapshot->config.aside_retries)
+		return false;
+	return waited >= IN_VAIN_MS && waited >= j->blocked_since_ms - j->started_ms &&
+	       registry_find_pid(a->worker->shared->registry, pid, &owner, &session);
+}
+
+static void begin_once_more(struct aside *a)
+{
+	log_event(LOG_LEVEL_INFO, "aside_waits_in_vain",
+		"session=%llu reason=\"the transaction that it waits for has no snapshot any "
+		"more\"",
+		(unsigned long long)a->session);
+	a->job.in_vain = true;
+	aside_watch_cancel(a);
+}
+
 static bool is_to_be_cancelled(const struct aside *a)
 {
 	if (a->state == ASIDE_CLEANING)
 		return a->job.clean_later;
 	if (a->state != ASIDE_RUNNING && a->state != ASIDE_REPAIRING)
 		return false;
-	return a->cancel_due || a->cancelled || a->job.in_the_way;
+	return a->cancel_due || a->cancelled || a->job.in_the_way || a->job.in_vain;
 }
 
 static void on_looked(void *owner, const struct pq_result *r)
@@ -267,6 +308,10 @@ static void on_looked(void *owner, const struct pq_result *r)
 		}
 		if (is_true(pq_value(r, 0, WATCH_OWN)) && !a->job.told) {
 			on_deadlock(a);
+			return;
+		}
+		if (waits_in_vain(a, r)) {
+			begin_once_more(a);
 			return;
 		}
 	}

@@ -271,6 +271,41 @@ static void many_asides_at_a_time_are_kept_apart(void **state)
 		"9");
 }
 
+static bool an_aside_waits_for_snapshots(void)
+{
+	return ask_is("t", "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE "
+			   "'pgaside/%%' AND wait_event = 'virtualxid'");
+}
+
+/*
+ * A build waits, at its end, for the end of every transaction that has a snapshot just then: also
+ * for that of another session here which has only been asked a question of ours.
+ */
+static void our_own_question_to_another_session_is_waited_for_only_once(void **state)
+{
+	PGconn *conn = db_connect(proxy->port, ""), *other = db_connect(proxy->port, "");
+	PGconn *super = db_super(cluster.port), *holder = hold_builds();
+
+	(void)state;
+	db_do(conn, "CREATE TABLE u (id int)");
+	db_do(conn, "BEGIN");
+	db_do(other, "BEGIN");
+	db_send(conn, "CREATE INDEX CONCURRENTLY i ON t (slow(id))");
+	WAIT_FOR(build_is_held());
+	db_do(super, "BEGIN; LOCK TABLE pg_catalog.pg_operator");
+	db_send(other, "CREATE INDEX CONCURRENTLY ON u (id)");
+	WAIT_FOR(is_blocked(other));
+	release_builds(holder);
+	WAIT_FOR(an_aside_waits_for_snapshots());
+	db_do(super, "COMMIT");
+	assert_string_equal(db_outcome(other), "00000");
+	assert_string_equal(db_outcome(conn), "00000");
+	assert_true(proxy_has_logged(proxy, "event=aside_waits_in_vain", NULL));
+	assert_string_equal(index_state("i"), "t");
+	db_do(other, "COMMIT");
+	db_do(conn, "COMMIT");
+}
+
 /* What the client sends meanwhile waits, is bounded, and comes in its order. */
 static void a_client_that_goes_on_talking_is_answered_in_order(void **state)
 {
@@ -375,6 +410,7 @@ int main(void)
 		FRESH_TEST(a_circle_that_commit_does_not_open_ends_as_a_deadlock),
 		FRESH_TEST(readers_of_other_tables_are_not_kept_out),
 		FRESH_TEST(many_asides_at_a_time_are_kept_apart),
+		FRESH_TEST(our_own_question_to_another_session_is_waited_for_only_once),
 		FRESH_TEST(a_client_that_goes_on_talking_is_answered_in_order),
 		FRESH_TEST(notices_of_the_build_come_with_it),
 	};
