@@ -303,8 +303,8 @@ test-matrix: $(BUILD)/pgaside
 		PGASIDE=$(BUILD)/pgaside tests/matrix/run --bin $$bin || exit 1; done
 
 # Each suite has its budget in minutes, on two processors: tests/README.md. One that is over fails.
-BUDGETS := everything:4 clang:4 check:6 package:4 integration:8 valgrind:3 fuzz:3 matrix:4 chaos:4 drivers:3 versions:6 \
-	asan:10 tsan:6 e2e:15
+BUDGETS := everything:4 clang:4 check:6 package:4 integration:10 valgrind:3 fuzz:3 matrix:8 chaos:4 drivers:4 versions:12 \
+	asan:15 tsan:9 e2e:20
 budget = $(lastword $(subst :, ,$(filter $(1):%,$(BUDGETS))))
 within = $(subst @,$(1),timeout --foreground -k 30 $(call budget,$(1))m $(MAKE) @ || { status=$$?; \
 	[ $$status -ne 124 ] || echo "@: more than its $(call budget,$(1)) minutes"; exit $$status; })
