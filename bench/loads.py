@@ -41,12 +41,15 @@ def percentile(values, part):
     return values[min(len(values) - 1, int(len(values) * part))]
 
 
+WARM = 2  # seconds
+
+
 def measured(way, argv, warm, **more):
     """Runs pgbench, and returns its output, how many transactions were done and how many processor seconds of
-    the proxy they took. With `warm` the first second does not count: log-ins, and the caches of new server
-    processes, which pgbouncer keeps from the round before."""
+    the proxy they took. The first `warm` seconds do not count: log-ins, and the caches and page tables of new
+    server processes, which pgbouncer keeps from the round before."""
     before, skipped = processor_seconds(way.pids), 0
-    with subprocess.Popen([*argv, *(["-P", "1"] if warm else [])], env=environment(way, **more), text=True,
+    with subprocess.Popen([*argv, *(["-P", str(warm)] if warm else [])], env=environment(way, **more), text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         errors = []
         for line in run.stderr:
@@ -54,7 +57,7 @@ def measured(way, argv, warm, **more):
             if not found:
                 errors.append(line)
             elif not skipped:
-                before, skipped = processor_seconds(way.pids), float(found.group(1))
+                before, skipped = processor_seconds(way.pids), float(found.group(1)) * warm
         used = processor_seconds(way.pids) - before
         out = run.stdout.read()
     if run.returncode != 0:
@@ -65,7 +68,7 @@ def measured(way, argv, warm, **more):
 def pgbench(way, mode, clients, seconds, directory, latency=False, sslmode="disable", options=()):
     """Transactions a second, microseconds of processor time each, and p50 and p99 in microseconds."""
     prefix = os.path.join(directory, "latency")
-    warm = clients > 1
+    warm = WARM if clients > 1 else 0
     argv = ["pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds + warm), *options]
     if latency:
         argv += ["-l", "--log-prefix", prefix]
