@@ -32,26 +32,31 @@
 
 #define SNAPSHOTS_SQL ASIDE_SNAPSHOTS_SQL("$2::pg_catalog.int4")
 
-/* One row; columns: see enum watch_column. The search_path is pg_catalog. */
+/*
+ * One row; columns: see enum watch_column. The search_path is pg_catalog. Who blocks it directly is
+ * asked once, for pg_blocking_pids() locks out all who want a lock.
+ */
 static const char watch_sql[] =
-	"WITH RECURSIVE b(pid) AS (SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1)) "
+	"WITH RECURSIVE d(pids) AS (SELECT pg_catalog.pg_blocking_pids($1)), "
+	"b(pid) AS (SELECT pg_catalog.unnest(d.pids) FROM d "
 	"UNION SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) FROM b WHERE b.pid <> "
 	"0) "
 	"SELECT w.own, w.waits, p.index_relid, w.who, w.at_work, p.phase, p.command, "
 	"p.lockers_total, "
 	"p.lockers_done, p.blocks_total, p.blocks_done, p.tuples_total, p.tuples_done, "
 	"(" SNAPSHOTS_SQL "), "
-	"(SELECT a.pid FROM pg_catalog.pg_stat_activity a "
+	"(SELECT a.pid FROM pg_catalog.pg_stat_activity a, d "
 	"WHERE p.phase = 'waiting for old snapshots' AND a.backend_xmin IS NULL "
-	"AND a.pid = ANY (pg_catalog.pg_blocking_pids($1)) AND NOT EXISTS (SELECT 1 FROM "
+	"AND a.pid = ANY (d.pids) AND NOT EXISTS (SELECT 1 FROM "
 	"pg_catalog.pg_locks l WHERE l.database = p.datid AND l.relation = p.relid AND l.pid <> "
 	"$1) "
 	"LIMIT 1) FROM "
 	"(SELECT pg_catalog.bool_or(pid = $2::pg_catalog.int4) AS own, pg_catalog.count(*) > 0 AS "
 	"waits, "
 	"(SELECT pg_catalog.string_agg(pg_catalog.format('%s %s %s', a.pid, a.state, "
-	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a "
-	"WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1))) AS who, "
+	"pg_catalog.quote_literal(a.application_name)), ', ') FROM pg_catalog.pg_stat_activity a, "
+	"d "
+	"WHERE a.pid = ANY (d.pids)) AS who, "
 	"EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 "
 	"AND a.state IS DISTINCT FROM 'idle') AS at_work FROM b) w "
 	"LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = $1";
@@ -249,7 +254,7 @@ static void give_up_answer(struct aside *a)
 static bool waits_in_vain(const struct aside *a, const struct pq_result *r)
 {
 	const struct aside_job *j = &a->job;
-	uint32_t pid = (uint32_t)strtoul(pq_value(r, 0, WATCH_IN_VAIN), NULL, 10);
+	uint32_t pid = aside_oid(pq_value(r, 0, WATCH_IN_VAIN));
 	uint64_t waited = timer_now_ms() - j->blocked_since_ms;
 	struct worker *owner;
 	uint64_t session;
