@@ -16,7 +16,8 @@
 
 #define OURS "FROM pg_stat_activity WHERE application_name LIKE 'pgaside/%%'"
 /* On a busy machine any statement may last until it is watched. */
-#define ASIDES OURS " AND application_name <> 'pgaside/watch'"
+#define ASIDE_PID \
+	"SELECT string_agg(pid::text, ' ') " OURS " AND application_name <> 'pgaside/watch'"
 
 static int start(void **state)
 {
@@ -118,7 +119,7 @@ static void each_statement_has_its_own_settings(void **state)
 	db_do(conn, "SET ROLE owner_a; SET search_path = a");
 	db_do(conn, "BEGIN; CREATE INDEX CONCURRENTLY i ON u (id)");
 	db_do(conn, "COMMIT");
-	snprintf(aside, sizeof(aside), "%s", ask("SELECT string_agg(pid::text, ' ') " ASIDES));
+	snprintf(aside, sizeof(aside), "%s", ask(ASIDE_PID));
 	assert_true(aside[0]);
 	db_do(conn, "SET ROLE owner_b");
 	db_do(conn, "BEGIN; SET LOCAL search_path = b");
@@ -127,7 +128,7 @@ static void each_statement_has_its_own_settings(void **state)
 	db_do(conn, "SET ROLE owner_a; BEGIN");
 	db_fail(conn, "42501", "CREATE INDEX CONCURRENTLY j ON b.u (id)");
 	db_do(conn, "ROLLBACK");
-	assert_string_equal(ask("SELECT string_agg(pid::text, ' ') " ASIDES), aside);
+	assert_string_equal(ask(ASIDE_PID), aside);
 	assert_string_equal(ask("SELECT string_agg(schemaname || '.' || indexname, ' ' ORDER BY 1) "
 				"FROM pg_indexes WHERE tablename = 'u'"),
 		"a.i b.i");

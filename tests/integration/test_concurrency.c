@@ -25,11 +25,17 @@ static bool is_blocked(PGconn *conn)
 	return ask_is("t", "SELECT cardinality(pg_blocking_pids(%d)) > 0", PQbackendPID(conn));
 }
 
-static bool an_aside_waits_for_a_lock(void)
+static bool an_aside_waits(const char *condition)
 {
 	return ask_is("t",
 		"SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE "
-		"'pgaside/%%' AND wait_event_type = 'Lock' AND query NOT LIKE '%%slow%%'");
+		"'pgaside/%%' AND %s",
+		condition);
+}
+
+static bool an_aside_waits_for_a_lock(void)
+{
+	return an_aside_waits("wait_event_type = 'Lock' AND query NOT LIKE '%slow%'");
 }
 
 /* Somebody else, not through pgaside, is building the index that the migration wants. */
@@ -271,12 +277,6 @@ static void many_asides_at_a_time_are_kept_apart(void **state)
 		"9");
 }
 
-static bool an_aside_waits_for_snapshots(void)
-{
-	return ask_is("t", "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE "
-			   "'pgaside/%%' AND wait_event = 'virtualxid'");
-}
-
 /*
  * A build waits, at its end, for the end of every transaction that has a snapshot just then: also
  * for that of another session here which has only been asked a question of ours.
@@ -296,7 +296,7 @@ static void our_own_question_to_another_session_is_waited_for_only_once(void **s
 	db_send(other, "CREATE INDEX CONCURRENTLY ON u (id)");
 	WAIT_FOR(is_blocked(other));
 	release_builds(holder);
-	WAIT_FOR(an_aside_waits_for_snapshots());
+	WAIT_FOR(an_aside_waits("wait_event = 'virtualxid'"));
 	db_do(super, "COMMIT");
 	assert_string_equal(db_outcome(other), "00000");
 	assert_string_equal(db_outcome(conn), "00000");

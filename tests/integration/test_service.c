@@ -143,22 +143,6 @@ static unsigned long long number_behind(const char *text, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-/* The main thread sleeps: under ThreadSanitizer a signal that interrupts it elsewhere may be lost.
- */
-static bool is_asleep(const struct proxy *p)
-{
-	char path[64], of = '\0';
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)p->pid);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	if (fscanf(f, "%*d (pgaside) %c", &of) != 1)
-		of = '\0';
-	fclose(f);
-	return of == 'S';
-}
-
 static void systemd_is_told_of_every_change(void **state)
 {
 	int fd = manager_open();
@@ -169,7 +153,7 @@ static void systemd_is_told_of_every_change(void **state)
 	(void)state;
 	unsetenv("NOTIFY_SOCKET");
 	assert_begins(manager_hears(fd), "READY=1");
-	WAIT_FOR(is_asleep(p));
+	WAIT_FOR(proxy_is_asleep(p));
 	now_usec = patience_now_ms() * 1000;
 	assert_int_equal(kill(p->pid, SIGHUP), 0);
 	text = manager_hears(fd);
@@ -177,7 +161,7 @@ static void systemd_is_told_of_every_change(void **state)
 	assert_in_range(
 		number_behind(text, "MONOTONIC_USEC="), now_usec, now_usec + PATIENCE_MS * 1000);
 	assert_begins(manager_hears(fd), "READY=1");
-	WAIT_FOR(is_asleep(p));
+	WAIT_FOR(proxy_is_asleep(p));
 	assert_int_equal(kill(p->pid, SIGTERM), 0);
 	text = manager_hears(fd);
 	assert_begins(text, "STOPPING=1");

@@ -220,20 +220,34 @@ bool proxy_stop_all(const struct proxy *except)
 	return ok;
 }
 
-static long status_kb(const struct proxy *p, const char *field)
+/* What /proc says of that, with the blanks in front of it; "" if nothing. In a static buffer. */
+static const char *status_of(const struct proxy *p, const char *field)
 {
-	char path[64], line[256];
-	long kb = -1;
+	static char line[256];
+	char path[64];
+	const char *value = "";
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)p->pid);
 	f = fopen(path, "r");
 	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
+	while (!*value && fgets(line, sizeof(line), f))
 		if (strncmp(line, field, strlen(field)) == 0)
-			kb = strtol(line + strlen(field), NULL, 10);
+			value = line + strlen(field);
 	fclose(f);
-	return kb;
+	return value;
+}
+
+static long status_kb(const struct proxy *p, const char *field)
+{
+	const char *value = status_of(p, field);
+
+	return *value ? strtol(value, NULL, 10) : -1;
+}
+
+bool proxy_is_asleep(const struct proxy *p)
+{
+	return strstr(status_of(p, "State:"), "S (sleeping)") != NULL;
 }
 
 long proxy_memory_kb(const struct proxy *p)

@@ -27,6 +27,9 @@ int proxy_wait(struct proxy *p);
  * not end with 0. */
 bool proxy_stop_all(const struct proxy *except);
 bool proxy_is_alive(const struct proxy *p);
+/* Its main thread sleeps. Under ThreadSanitizer a signal that interrupts it elsewhere may be lost.
+ */
+bool proxy_is_asleep(const struct proxy *p);
 /* Whether a line of the log has both texts in it; `second` may be NULL. */
 bool proxy_has_logged(const struct proxy *p, const char *first, const char *second);
 /* How many lines of the log have that text. */
