@@ -14,6 +14,8 @@ import time
 
 from ways import Failed, processor_seconds, resident_kib
 
+WARM = 2  # seconds
+
 
 def environment(way, **more):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
@@ -39,9 +41,6 @@ def number(pattern, text):
 
 def percentile(values, part):
     return values[min(len(values) - 1, int(len(values) * part))]
-
-
-WARM = 2  # seconds
 
 
 def measured(way, argv, warm, **more):
